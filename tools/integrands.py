@@ -1,0 +1,128 @@
+"""Write theory/integrands.py from the claims of the theorems: ``python -m tools.integrands``.
+
+What a prediction integrates is what SymPy has proven, printed as NumPy code, so that predicting
+does not load SymPy. The variables are ``t = e^u``, a key's weight ``y = e^s`` and the null key's
+weight ``B = e^ℓ``: exponentials that are needed anyway.
+"""
+
+import re
+from pathlib import Path
+
+import sympy as sp
+from sympy.printing.numpy import NumPyPrinter
+
+from ropeleak.theory.theorems import load
+from ropeleak.theory.theorems.denominator import MISSING, deficit, logit, n, sigma, t, u, y
+from ropeleak.theory.theorems.gaussian import Z
+from ropeleak.theory.theorems.gaussian_line import stable
+from ropeleak.theory.theorems.null_key import constant as null
+from ropeleak.theory.theorems.participation import SECOND, second
+
+TARGET = Path(__file__).parents[1] / "theory" / "integrands.py"
+MEANS = {"deficit": (deficit(u), MISSING), "second": (second(u), SECOND)}
+"""The functions of ``u`` that are means over the scores of one key, and what they are means of."""
+CLAIMS = (
+    "null-key-denominator", "null-key-row-sum", "null-key-row-sum-square", "null-key-participation",
+)  # fmt: skip
+
+HEAD = '''"""Integrands of the softmax theorems, written by ``make formulas``.
+
+To change one, change its theorem.
+
+A mean over the scores of a row of ``n`` keys, beside a null key of weight ``null``, is
+``outside + ∫ (alone + of_keys · of_null) dt/t``; every theorem has these four. ``deficit`` and
+``second`` are themselves means over the weight ``y = e^s`` of one key.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class Parts(NamedTuple):
+    """What a mean is made of; the factors of the product depend on keys and null key apart."""
+
+    outside: float
+    alone: Array | float
+    of_keys: Array
+    of_null: Array
+'''
+
+
+def exponentials(expression: sp.Expr) -> sp.Expr:
+    """Return an expression of ``u``, ``σz`` and ``ℓ`` in terms of their exponentials."""
+    apart = expression.expand(power_exp=True, power_base=False, mul=False, multinomial=False)
+    named = {sp.exp(u): t, sp.exp(sigma * Z): y, sp.exp(logit): null}
+    found = apart.subs(named)
+    if found.has(u, sigma, Z, logit):
+        raise SystemExit(f"{expression} is not a function of e^u, e^(σz) and e^ℓ")
+    return found
+
+
+def parts(claim: sp.Expr) -> tuple[sp.Expr, ...]:
+    """Return ``outside, alone, of_keys, of_null`` of a claim that is linear in one integral."""
+    (integral,) = claim.atoms(sp.Integral)
+    value = sp.Dummy("value")
+    linear = claim.xreplace({integral: value})
+    outside, scale = linear.subs(value, 0), linear.diff(value)
+    names = {function: sp.Symbol(name) for name, (function, _) in MEANS.items()}
+    integrand = exponentials(scale * integral.function.xreplace(names))
+    alone, product = integrand.as_independent(n, as_Add=True)
+    of_keys, of_null = product.as_independent(null, as_Add=False)
+    if alone.has(null) or of_null.has(n):
+        raise SystemExit(f"{integrand} does not part into factors of the keys and of the null key")
+    return outside, alone, of_keys, of_null
+
+
+def code(expression: sp.Expr) -> str:
+    """Return an expression as NumPy code."""
+    printer = NumPyPrinter({"fully_qualified_modules": False})
+    text = printer.doprint(stable(expression).subs(null, sp.Symbol("null")))
+    spaced = re.sub(r"(?<!\*)\*(?!\*)", " * ", text)
+    return re.sub(r"\b(exp|expm1|log1p)\(", r"np.\1(", spaced)
+
+
+def mean(name: str) -> str:
+    """Return the function that a mean over scores is the mean of."""
+    formula = code(exponentials(MEANS[name][1]))
+    return (
+        f"def of_{name}(t: Array, y: Array) -> Array:\n"
+        f'    """Return what ``{name}`` is the mean of."""\n'
+        f"    return {formula}\n"
+    )
+
+
+def claim(name: str) -> str:
+    """Return the function that gives the parts of a theorem's claim."""
+    theorem = load(name)
+    found = parts(theorem.formula)
+    means = [mean for mean in MEANS if any(part.has(sp.Symbol(mean)) for part in found)]
+    arguments = ", ".join(f"{argument}: Array" for argument in ("t", "n", "null", *means))
+    rows = zip(("outside", "alone", "of_keys", "of_null"), map(code, found), strict=True)
+    return (
+        f"def {name.replace('-', '_')}({arguments}) -> Parts:\n"
+        f'    """Theorem {name}: {theorem.title[0].lower()}{theorem.title[1:]}."""\n'
+        "    return Parts(\n"
+        + "".join(f"        {part}={formula},\n" for part, formula in rows)
+        + "    )\n"
+    )
+
+
+def rendered() -> str:
+    """Return the module."""
+    return "\n\n".join([HEAD, *map(mean, MEANS), *map(claim, CLAIMS)])
+
+
+def main() -> None:
+    """Write the module where it is out of date."""
+    new = rendered()
+    old = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""
+    TARGET.write_text(new, encoding="utf-8")
+    print(f"{TARGET.name} is {'up to date' if new == old else 'rewritten'}")
+
+
+if __name__ == "__main__":
+    main()
