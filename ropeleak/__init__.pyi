@@ -1,0 +1,14 @@
+from .errors import RopeleakError as RopeleakError
+from .results import Result as Result
+from .results import measure as measure
+from .results import predict as predict
+from .spec import Attention as Attention
+from .spec import Bos as Bos
+from .spec import Experts as Experts
+from .spec import Init as Init
+from .spec import Latent as Latent
+from .spec import Mlp as Mlp
+from .spec import Norm as Norm
+from .spec import Rope as Rope
+from .spec import Softmax as Softmax
+from .spec import Stack as Stack
