@@ -1,0 +1,1 @@
+"""Theory: what random weights do on average, by closed recursions and exact integrals."""

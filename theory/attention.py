@@ -1,0 +1,155 @@
+r"""The attention block's mean-field map: ``K += γ Φ[C]``, ``Q += γ Φ[D]``.
+
+``Φ`` averages the input's kernel over the keys of two queries with mean attention. Two things are
+added: a query's own weights concentrate on few keys (the participation ratio), and queries whose
+scores correlate choose the same keys more often than chance.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ropeleak.spec import Stack
+
+from .grid import Grid
+from .layer import Layer
+from .scores import Row, attention_rows
+from .state import OtherContent, SameContent, State
+from .weights import TINY
+
+Array = NDArray[np.float64]
+
+_LARGEST_EXCESS = 1e3
+"""Largest mean weight of one key relative to uniform of which the square is taken."""
+
+
+def attention_branch(
+    stack: Stack, block: int, layer: Layer, grid: Grid, u: State
+) -> tuple[State, Row]:
+    """Return what attention writes, and its rows, for the state ``u`` of its input."""
+    row = attention_rows(stack, block, layer, grid, u.same)
+    same, gap = _same(row, layer, u.same)
+    diag = same.diag
+    matrices = np.outer(diag, diag) * _matrix_variance(stack)
+    chosen = _choice_variance(row, layer) * gap**2 / stack.n_heads
+    branch = State(
+        replace(same, spread=chosen + matrices),
+        {name: _other(stack, row, layer, u, q, diag, matrices) for name, q in u.other.items()},
+    )
+    return branch.scaled(np.full(grid.size, np.sqrt(stack.attention_gain(block)))), row
+
+
+def _same(row: Row, layer: Layer, same: SameContent) -> tuple[SameContent, Array]:
+    """Return ``Φ[K]``, its spread left out, and what choosing one key adds (G, G)."""
+    limit = np.diag(same.pairs)
+    moments, ridge = row.moments, layer.ridge
+    held = same.diag - limit
+    between = row.mean @ same.pairs @ row.mean.T
+    apart = (between - row.shared(layer, limit)) / np.maximum(1 - row.mass, TINY)
+    apart[row.mass > 1 - 1e-9] = 0.0
+    own = row.mean @ same.diag
+    gap = np.maximum(np.add.outer(own, own) / 2 - apart, 0.0)
+    alike = np.clip(same.pairs * row.alike, 0, 1)
+    together = row.mass * np.expm1(alike * _both_free(row)) * gap
+    ridge_mass = same.near @ ridge.sum
+    row_sum = np.outer(moments.row_sum, moments.row_sum)
+    pairs = row_sum * (between + row.shared(layer, held + ridge_mass) + together)
+
+    distinct = distinct_keys(row, layer, same)
+    repeated = np.maximum(moments.row_sum_square - moments.participation, 0.0)
+    diag = moments.participation * own + repeated * distinct
+    near = _near(row, layer, same, np.diag(between), own)
+    return SameContent(pairs, diag, np.zeros_like(pairs), near), gap
+
+
+def distinct_keys(row: Row, layer: Layer, same: SameContent) -> Array:
+    """Return the mean of ``K`` over two different keys of one row (G,)."""
+    limit = np.diag(same.pairs)
+    ridge = layer.ridge
+    pairs = np.einsum("ij,ij->i", row.mean @ same.pairs, row.mean)
+    pairs -= row.repeated(layer, limit - same.near @ ridge.sum)
+    pairs += same.near @ ridge.between
+    return np.where(row.n_keys > 1, pairs / np.maximum(1 - row.repeat, TINY), 0.0)
+
+
+def _near(row: Row, layer: Layer, same: SameContent, between: Array, own: Array) -> Array:
+    """Return the ridge that a window layer writes (G, B)."""
+    ridge = layer.ridge
+    if not ridge.beyond.any():
+        return np.zeros_like(same.near)
+    limit = np.diag(same.pairs)
+    source = same.near.copy()
+    source[:, 0] = same.diag - limit
+    passed = source @ ridge.spread.T
+    alike = (limit[:, None] + same.near) * ridge.turned / np.maximum(same.diag, TINY)[:, None]
+    distinct = between[:, None] + same.near @ ridge.spread.T - ridge.shared * limit[:, None]
+    gap = own[:, None] - distinct / (1 - ridge.shared)
+    together = np.expm1(np.clip(alike, 0, 1) * row.freedom[:, None]) * np.maximum(gap, 0.0)
+    written = passed + ridge.shared * together
+    written[:, 0] = 0.0
+    return np.where(ridge.beyond[:, None], written * row.moments.row_sum[:, None] ** 2, 0.0)
+
+
+def _other(
+    stack: Stack,
+    row: Row,
+    layer: Layer,
+    u: State,
+    q: OtherContent,
+    diag: Array,
+    matrices: Array,
+) -> OtherContent:
+    """Return ``Φ`` between two inputs.
+
+    Where they hold the same token, at ``k`` and at ``l``, the scores that queries ``i`` and ``j``
+    give it correlate by ``κ((i-k) - (j-l))``.
+    """
+    size, moments = u.same.diag, row.moments
+    mean = row.mean @ q.pairs @ row.mean.T
+    choice, together = np.zeros_like(mean), np.zeros_like(mean)
+    free = _both_free(row)
+    for k, l in q.anchors:
+        held = q.pairs[k, l]
+        same = max(held / max(np.sqrt(size[k] * size[l]), TINY), 0.0)
+        both_read = np.outer(row.mean[:, k], row.mean[:, l])
+        alike = np.clip(q.pairs * _alike(row, layer, k, l), 0, 1) * free
+        together += both_read * np.expm1(alike * same) * np.maximum(held - mean, 0.0)
+        square = np.outer(*(_mean_square(row, x) for x in (k, l)))
+        choice += np.maximum(square - both_read**2, 0.0) * held**2
+    together[row.single] = together[:, row.single] = 0.0
+    pairs = np.outer(moments.row_sum, moments.row_sum) * (mean + together)
+    for k, l in q.anchors:
+        if row.single[k] and row.single[l] and size[k] > 0:
+            pairs[k, l] = np.sqrt(diag[k] * diag[l] / (size[k] * size[l])) * q.pairs[k, l]
+    return OtherContent(pairs, choice / stack.n_heads + matrices, q.anchors)
+
+
+def _alike(row: Row, layer: Layer, k: int, l: int) -> Array:
+    if k == l:
+        return row.alike
+    kernel = layer.shifted_kernel(int(layer.nodes[k] - layer.nodes[l]))
+    return np.asarray(kernel * np.outer(row.inverse, row.inverse))
+
+
+def _both_free(row: Row) -> Array:
+    return np.asarray(np.minimum.outer(row.freedom, row.freedom))
+
+
+def _mean_square(row: Row, key: int) -> Array:
+    """Return ``E a²`` of one key (G,)."""
+    per_key = row.moments.participation / row.n_keys
+    return np.asarray(np.minimum(row.mean[:, key] * row.n_keys, _LARGEST_EXCESS) * per_key)
+
+
+def _choice_variance(row: Row, layer: Layer) -> Array:
+    """Return the variance of a head's overlap that comes from which keys it chose (G, G)."""
+    moments, n = row.moments, row.n_keys
+    per_key, mean = moments.participation / n, moments.row_sum / n
+    spare = np.outer(per_key, per_key) - np.outer(mean, mean) ** 2
+    return np.maximum(layer.averaging.common_keys * spare, 0.0)
+
+
+def _matrix_variance(stack: Stack) -> float:
+    """Return the relative variance of an overlap that a finite number of values leaves."""
+    return 1 / (stack.n_kv_heads * stack.d_head)

@@ -1,0 +1,91 @@
+"""A layer's mask and RoPE on a grid: what stays the same from block to block."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ropeleak.spec import Attention, Stack
+
+from .averaging import Averaging
+from .grid import Grid
+from .vicinity import Ridge, Vicinity
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One kind of attention layer of a stack, made once for all blocks that share it.
+
+    Attributes
+    ----------
+    kernel
+        ``κ(i-j)`` averaged over the cells of two nodes (G, G).
+    frequencies, share
+        Rotation frequencies (P,) and the share of a head's pairs that turns with each (P,).
+    smear
+        Mean of a rotation over a node's cell (G, P).
+    ridge
+        What the layer does to close pairs of tokens that the grid does not resolve.
+    """
+
+    attention: Attention
+    nodes: NDArray[np.int64]
+    averaging: Averaging
+    kernel: Array
+    frequencies: Array
+    share: Array
+    smear: Array
+    ridge: Ridge
+
+    @classmethod
+    def of(cls, stack: Stack, attention: Attention, grid: Grid, vicinity: Vicinity) -> "Layer":
+        """Return one layer of ``stack`` on ``grid``."""
+        frequencies, share = rotations(stack, attention)
+        ridge = Ridge.of(vicinity, attention, frequencies, share)
+        averaging = Averaging.of(attention, grid, ridge.beyond)
+        if attention.mask == "ring":  # every query sees every offset once
+            alike = share @ _dirichlet(frequencies, grid.context) ** 2
+            still = np.zeros(1)
+            one = np.ones((grid.size, 1))
+            kernel = np.full((grid.size, grid.size), alike)
+            return cls(attention, grid.nodes, averaging, kernel, still, np.ones(1), one, ridge)
+        smear = np.sinc(np.outer(grid.cell - 1, frequencies) / (2 * np.pi))
+        kernel = _kernel(grid.nodes, frequencies, share, smear, 0)
+        return cls(attention, grid.nodes, averaging, kernel, frequencies, share, smear, ridge)
+
+    def shifted_kernel(self, shift: int) -> Array:
+        """Return ``κ(i-j-shift)`` on the nodes (G, G)."""
+        return _kernel(self.nodes, self.frequencies, self.share, self.smear, shift)
+
+
+def _kernel(
+    nodes: NDArray[np.int64], frequencies: Array, share: Array, smear: Array, shift: int
+) -> Array:
+    query, key = (np.outer(nodes - by, frequencies) for by in (shift, 0))
+    first, second = (
+        np.concatenate([np.cos(angle) * smear, np.sin(angle) * smear], axis=1)
+        for angle in (query, key)
+    )
+    return np.asarray((first * np.tile(share, 2)) @ second.T)
+
+
+def rotations(stack: Stack, attention: Attention) -> tuple[Array, Array]:
+    """Return the frequencies that the pairs of a head turn with, and the share of each."""
+    if attention.rope is None:
+        return np.zeros(1), np.ones(1)
+    frequencies = attention.rope.inverse_frequencies(stack.rotary_size(attention), stack.context)
+    pairs = stack.head_size(attention) / 2
+    still = pairs - frequencies.size
+    share = np.append(np.ones(frequencies.size), still) / pairs
+    return np.append(frequencies, 0.0), share
+
+
+def _dirichlet(frequencies: Array, count: int) -> Array:
+    """Return ``|Σ_{δ < count} e^{iθδ}| / count`` for every frequency."""
+    half = frequencies / 2
+    low = np.sin(half)
+    turning = np.abs(low) > 1e-12
+    ratio = np.sin(count * half) / np.where(turning, count * low, 1.0)
+    return np.where(turning, np.abs(ratio), 1.0)

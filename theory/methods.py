@@ -1,0 +1,53 @@
+"""The ways to predict, by name: one signature, one dataset."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Literal, cast, get_args
+
+import xarray as xr
+
+from ropeleak.errors import RopeleakError
+from ropeleak.spec import Stack
+
+Method = Literal["mean-field", "uniform", "sampled"]
+
+MODULES: dict[Method, str] = {
+    "mean-field": "mean_field",
+    "uniform": "uniform",
+    "sampled": "sampled",
+}
+
+
+def predictor(
+    method: str, *, seed: int | None = None, heads: int | None = None
+) -> Callable[..., xr.Dataset]:
+    """Return the function that predicts a stack by a method.
+
+    Parameters
+    ----------
+    method
+        ``mean-field`` is the closed recursion, ``uniform`` its limit of small scores, ``sampled``
+        the recursion with heads drawn at random, whose results have standard errors.
+    seed, heads
+        Of the sampled method: the seed of its random numbers, and the heads that each of its
+        chains draws in every block.
+
+    Raises
+    ------
+    RopeleakError
+        If there is no such method, or ``seed`` or ``heads`` are given to one that does not sample.
+    """
+    if method not in MODULES:
+        raise RopeleakError(f"method={method!r} is not known: give {', '.join(get_args(Method))}")
+    sampling = {"seed": seed, "heads": heads}
+    given: dict[str, Any] = {name: value for name, value in sampling.items() if value is not None}
+    if given and method != "sampled":
+        name, value = next(iter(given.items()))
+        raise RopeleakError(f"{name}={value} needs method='sampled', not {method!r}: leave it out")
+    module = import_module(f".{MODULES[method]}", __package__)
+    run = cast("Callable[..., xr.Dataset]", module.predict)
+
+    def predict(stack: Stack, **options: Any) -> xr.Dataset:
+        return run(stack, **options, **given)
+
+    return predict

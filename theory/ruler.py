@@ -1,0 +1,104 @@
+r"""The ruler: how well one activation tells which of two positions it was read at.
+
+Two sequences hold the same token ``t``, one at ``i`` and one at ``i'``; the rest is random. With
+``Q`` conditioned on ``t``, the linear cue is ``d'² = d (Q_ii + Q_i'i' - 2 Q_ii') / mean(K - Q)``
+and the norm cue ``√(d/2) |ln K_ii/K_i'i'|``.
+"""
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from ropeleak.errors import RopeleakError
+from ropeleak.spec import Stack
+
+from .grid import Grid
+from .mean_field import choose_grid
+from .memory import check_memory
+from .recursion import initial_state, run
+from .state import OtherContent, State
+
+Array = NDArray[np.float64]
+
+
+def ruler(stack: Stack, i: int, i2: int) -> xr.Dataset:
+    """Return the discriminability d′ between the same token at ``i`` and at ``i2``.
+
+    Parameters
+    ----------
+    stack
+        The architecture.
+    i, i2
+        Two positions of its context.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``linear``, ``norm`` and ``combined`` (``depth``), in standard deviations.
+
+    Raises
+    ------
+    RopeleakError
+        If a position is outside the context.
+    """
+    for position in (i, i2):
+        if not 0 <= position < stack.context:
+            raise RopeleakError(
+                f"position {position} is outside the context of {stack.context} tokens:"
+                f" give positions from 0 to {stack.context - 1}"
+            )
+    grid = choose_grid(stack, "auto", extra=(i, i2))
+    check_memory(stack, grid, "summary")
+    first, second = (int(np.searchsorted(grid.nodes, x)) for x in (i, i2))
+    state = conditioned_state(stack, grid, first, second)
+    linear, norm = [], []
+    blocks = run(stack, grid, state)
+    for depth in range(stack.n_blocks + 1):
+        if depth:
+            state = next(blocks).after
+        q = {name: kernel.pairs for name, kernel in state.other.items()}
+        same = state.same.diag
+        signal = (
+            q["first"][first, first] + q["second"][second, second] - 2 * q["between"][first, second]
+        )
+        noise = (
+            same[first] - q["first"][first, first] + same[second] - q["second"][second, second]
+        ) / 2
+        floor = 1e-12 * (same[first] + same[second])
+        square = stack.d_model * max(signal, 0.0) / max(noise, floor) if signal > floor else 0.0
+        linear.append(np.sqrt(square))
+        norm.append(np.sqrt(stack.d_model / 2) * abs(np.log(same[first] / same[second])))
+    return _dataset(np.array(linear), np.array(norm), i, i2)
+
+
+def conditioned_state(stack: Stack, grid: Grid, first: int, second: int) -> State:
+    """Return the embedding's state when two kinds of input hold one token at two nodes.
+
+    ``Q`` is kept for two inputs of the first kind, two of the second, and one of each.
+    """
+    plain = initial_state(stack, grid)
+    base = plain.other["bos"]
+    pairs_of = {"first": (first, first), "second": (second, second), "between": (first, second)}
+    other = {}
+    for name, (k, l) in pairs_of.items():
+        pairs = base.pairs.copy()
+        pairs[k, l] = np.sqrt(plain.same.diag[k] * plain.same.diag[l])
+        anchors = tuple(dict.fromkeys([*base.anchors, (k, l)]))
+        other[name] = OtherContent(pairs, base.spread, anchors)
+    return State(plain.same, other)
+
+
+def _dataset(linear: Array, norm: Array, i: int, i2: int) -> xr.Dataset:
+    rows = {
+        "linear": (linear, "d′ of a linear readout"),
+        "norm": (norm, "d′ of the norm"),
+        "combined": (np.hypot(linear, norm), "d′ of both cues"),
+    }
+    return xr.Dataset(
+        {
+            name: ("depth", values, {"units": "standard deviations", "long_name": text})
+            for name, (values, text) in rows.items()
+        },
+        {"depth": np.arange(linear.size)},
+        {"i": i, "i2": i2},
+    )

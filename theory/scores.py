@@ -1,0 +1,214 @@
+r"""The rows of an attention layer: mean weights, moments, and what two rows have in common.
+
+What all scores of a row share cancels in the softmax; the rest, of variance
+``σ_i² = σ² (1 - c̄_i)``, decides the participation ratio and the denominator. ``c̄_i`` is the mean of
+``C_jk κ(j-k)`` over pairs of the row's keys: RoPE enters here, because keys at different offsets
+are read through different rotations.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ropeleak.spec import Attention, Stack
+
+from .grid import Grid
+from .layer import Layer
+from .softmax import Moments, row_moments, sigmoid_moments
+from .state import SameContent
+from .weights import TINY, OwnToken, tilt
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one attention layer does at every query.
+
+    Attributes
+    ----------
+    mean
+        Mean attention over the row sum, as an operator on nodes (G, G); rows sum to 1.
+    excess
+        Mean attention to one key relative to uniform, the query's own token set apart (G, G).
+    own_share
+        Share of the row that alignment gives to the query's own token (G,).
+    mass, repeat
+        ``Σ_k a_ik a_jk`` of mean attention over the keys that two queries share (G, G), and over
+        those of one query (G,).
+    moments
+        Moments of a row.
+    n_keys
+        ``n_i`` (G,).
+    score_std, own_std
+        Standard deviation of one score, query scale included, and of what it does not share with
+        the row (G,).
+    common
+        Mean correlation of two scores of a row, as a share of the query's variance (G,).
+    alike
+        ``κ(i-j)`` over the standard deviations of two queries (G, G), which turns a covariance of
+        the input into the correlation of two rows' scores of one key.
+    inverse
+        One over the standard deviation of a query's input (G,).
+    """
+
+    mean: Array
+    excess: Array
+    own_share: Array
+    mass: Array
+    repeat: Array
+    moments: Moments
+    n_keys: Array
+    score_std: Array
+    own_std: Array
+    common: Array
+    alike: Array
+    inverse: Array
+
+    @property
+    def weights(self) -> Array:
+        """``E a_ij`` as an operator on nodes (G, G); rows sum to the row sum."""
+        return self.mean * self.moments.row_sum[:, None]
+
+    @property
+    def sink(self) -> Array:
+        """``E a_i0`` (G,)."""
+        return self.mean[:, 0] * self.moments.row_sum
+
+    @property
+    def single(self) -> NDArray[np.bool_]:
+        """Queries that see one key (G,)."""
+        return np.asarray(self.repeat > 1 - 1e-9)
+
+    @property
+    def freedom(self) -> Array:
+        """Log-ratio of the largest and smallest chance that two rows choose the same key (G,)."""
+        m = self.moments
+        ratio = self.n_keys * m.participation / np.maximum(m.row_sum_square, TINY)
+        return np.log(np.maximum(ratio, 1.0))
+
+    def shared(self, layer: Layer, held: Array) -> Array:
+        """Return ``Σ_k a_ik a_jk held_k`` over the keys that two queries share (G, G)."""
+        return _shared(layer, self.excess, self.own_share, held)
+
+    def repeated(self, layer: Layer, held: Array) -> Array:
+        """Return ``Σ_k a_ik² held_k`` (G,)."""
+        return _repeated(layer, self.excess, self.own_share, held)
+
+
+def attention_rows(stack: Stack, block: int, layer: Layer, grid: Grid, same: SameContent) -> Row:
+    """Return the rows of a block's attention for the kernel of its input."""
+    attention, averaging = layer.attention, layer.averaging
+    soft = attention.softmax
+    n = averaging.n_keys
+    factor = np.ones_like(n)
+    if attention.qk_norm != "none":
+        factor = 1 / np.sqrt(np.maximum(same.diag, TINY))
+    rotated = same.pairs * np.outer(factor, factor) * layer.kernel
+    limit = np.diag(rotated)
+    size = same.diag * factor**2
+    own = np.sqrt(size)
+
+    scale = soft.query_scale(grid.nodes, n)
+    sigma = capped(stack.score_std(block), soft.softcap) * scale
+    variance = sigma**2 * size
+
+    excess = tilt(stack, layer, variance, rotated, size)
+    mean = averaging.mean * excess
+    total = mean.sum(1, keepdims=True)
+    mean, excess = mean / total, excess / total
+    own_share = np.zeros_like(n)
+    if attention.alignment:
+        m = attention.alignment
+        aligned = np.exp(m * scale[:, None] * rotated)
+        mean_aligned = (mean * aligned).sum(1)
+        mean, excess = (x * aligned / mean_aligned[:, None] for x in (mean, excess))
+        lift = m * scale * (size - limit)
+        plain, lifted = (OwnToken.of(x, n, variance) for x in (np.zeros_like(n), lift))
+        gained = (lifted.mean - plain.mean) / np.maximum(1 - plain.mean, TINY)
+        own_share = np.where(n > 1, gained, 0.0)
+        mean = mean * (1 - own_share)[:, None] + np.diag(own_share)
+
+    repeat = _repeated(layer, excess, own_share, np.ones_like(n))
+    pairs = np.einsum("ij,ij->i", mean @ rotated, mean)
+    pairs -= _repeated(layer, excess, own_share, limit)
+    pairs += same.near @ layer.ridge.rotated * factor**2
+    common = np.where(n > 1, pairs / np.maximum(1 - repeat, TINY), 0.0)
+    own_std = np.sqrt(np.maximum(variance * (mean @ size - common), 0.0))
+    moments = plain_moments(stack, attention, n, own_std, variance, common)
+    if attention.alignment:
+        moments = _with_own_token(moments, plain, lifted, np.log(mean_aligned))
+    inverse = np.divide(factor, own, out=np.zeros_like(own), where=own > 0)
+    return Row(
+        mean=mean,
+        excess=excess,
+        own_share=own_share,
+        mass=_shared(layer, excess, own_share, np.ones_like(n)),
+        repeat=repeat,
+        moments=moments,
+        n_keys=n,
+        score_std=sigma * own,
+        own_std=own_std,
+        common=common,
+        alike=layer.kernel * np.outer(inverse, inverse),
+        inverse=inverse,
+    )
+
+
+def capped(sigma: float, softcap: float | None) -> float:
+    """Return the standard deviation of a score after the soft cap."""
+    if softcap is None or sigma == 0:
+        return sigma
+    z = np.linspace(-8, 8, 801)
+    weight = np.exp(-(z**2) / 2)
+    return float(np.sqrt(((softcap * np.tanh(sigma * z / softcap)) ** 2 @ weight) / weight.sum()))
+
+
+def _shared(layer: Layer, excess: Array, own_share: Array, held: Array) -> Array:
+    averaging = layer.averaging
+    total = averaging.shared(excess, held)
+    if not own_share.any():
+        return total
+    rest = 1 - own_share
+    reads = averaging.mean > 0
+    cross = rest[:, None] * excess * reads / averaging.n_keys[:, None] * (own_share * held)
+    return np.asarray(np.outer(rest, rest) * total + cross + cross.T + np.diag(own_share**2 * held))
+
+
+def _repeated(layer: Layer, excess: Array, own_share: Array, held: Array) -> Array:
+    total = layer.averaging.repeated(excess, held)
+    if not own_share.any():
+        return total
+    rest, own = 1 - own_share, np.diag(excess) / layer.averaging.n_keys
+    return np.asarray(rest**2 * total + own_share * (2 * rest * own + own_share) * held)
+
+
+def plain_moments(
+    stack: Stack, attention: Attention, n: Array, own_std: Array, variance: Array, common: Array
+) -> Moments:
+    """Return the moments of rows of ``n`` keys (N,), alignment left out.
+
+    ``variance`` is that of one score, ``common`` the share that two scores of a row have in common.
+    """
+    soft = attention.softmax
+    if soft.kind == "sigmoid":
+        bias = -np.log(n) if soft.bias is None else np.full_like(n, soft.bias)
+        return sigmoid_moments(n, np.sqrt(variance), bias, np.clip(common, 0, 1))
+    return row_moments(
+        n,
+        own_std,
+        dof=None if attention.qk_norm != "none" else stack.head_size(attention),
+        null_logit=soft.null_logit,
+        null_var=np.maximum(variance * common, 0.0) + soft.sink_logit_std**2,
+    )
+
+
+def _with_own_token(moments: Moments, before: OwnToken, after: OwnToken, drift: Array) -> Moments:
+    """Return the moments when alignment lifts the score of the query's own token."""
+    rest = 1 - 2 * before.mean + before.square  # E (1 - a_ii)²
+    others = np.maximum(moments.participation - before.square, 0.0) / np.maximum(rest, TINY)
+    return moments._replace(
+        log_z=moments.log_z + drift + after.log_z - before.log_z,
+        participation=after.square + (1 - 2 * after.mean + after.square) * others,
+    )

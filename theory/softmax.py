@@ -1,0 +1,214 @@
+r"""Moments of the softmax of independent Gaussian scores, exact for every number of keys.
+
+With ``n`` scores ``s_j = f(σ z_j)``, ``z_j ~ N(0, 1)``, a null key of weight ``B = e^l`` and
+``Z = Σ_j e^{s_j} + B``, every moment is one integral over ``t`` of powers of
+``φ(t) = E exp(-t e^{s})`` (from ``Z^{-k} = ∫ t^{k-1} e^{-tZ} dt / (k-1)!``). The integrands are the
+claims of the theorems ``null-key-denominator``, ``null-key-row-sum``, ``null-key-row-sum-square``
+and ``null-key-participation``; without a null key, ``B = 0``.
+
+All integrals are trapezoidal sums in ``ln t`` and ``z``, where the integrands are analytic, so
+the error falls exponentially with the number of nodes.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import RegularGridInterpolator
+from scipy.special import expit, roots_genlaguerre, roots_hermitenorm
+
+from .integrands import (
+    Parts,
+    null_key_denominator,
+    null_key_participation,
+    null_key_row_sum,
+    null_key_row_sum_square,
+    of_deficit,
+    of_second,
+)
+
+Array = NDArray[np.float64]
+
+_Z_STEP = 0.12
+_LOG_T_STEP = 0.3
+_TAIL = 40.0
+"""Exponents below minus this are left out of the line."""
+
+
+class Moments(NamedTuple):
+    """Moments of a row of attention weights ``a_j``; all arrays have the same shape."""
+
+    log_z: Array
+    """``E ln Z``, nats."""
+    row_sum: Array
+    """``E Σ_j a_j``."""
+    row_sum_square: Array
+    """``E (Σ_j a_j)²``."""
+    participation: Array
+    """``E Σ_j a_j²``."""
+
+
+def softmax_moments(
+    n_keys: Array,
+    score_std: Array,
+    null_logit: Array | None = None,
+    softcap: float | None = None,
+) -> Moments:
+    """Return the moments on the outer product of the arguments, by quadrature.
+
+    Parameters
+    ----------
+    n_keys, score_std, null_logit
+        Numbers of keys (N,) ``>= 1``, score standard deviations (S,) and logits of the null key
+        (B,); without a null key the last axis has length 1.
+    softcap
+        ``c`` of ``s = c tanh(σ z / c)``.
+
+    Returns
+    -------
+    Moments
+        Arrays (N, S, B).
+    """
+    n = np.asarray(n_keys, dtype=float)
+    sigma = np.asarray(score_std, dtype=float)
+    logit = np.array([-np.inf] if null_logit is None else null_logit, dtype=float)
+    lowest = -(np.log(n.max()) + _TAIL + max(float(logit.max()), 0.0))
+    highest = 4.0 if null_logit is None else 4.0 + max(-float(logit.min()), 0.0)
+
+    found = np.empty((len(Moments._fields), n.size, sigma.size, logit.size))
+    keys, null = n[:, None], np.exp(logit)[:, None]
+    for s, std in enumerate(sigma):
+        t = np.exp(np.arange(lowest - std**2, highest + 7 * std, _LOG_T_STEP))
+        step = min(_Z_STEP, 0.25 / max(float(std), 1.0))
+        z = np.arange(-9.0, 9.0 + 2 * std, step)
+        weight = np.exp(-(z**2) / 2) * (step / np.sqrt(2 * np.pi))
+        y = np.exp(std * z if softcap is None else softcap * np.tanh(std * z / softcap))
+        deficit = np.minimum(of_deficit(t[:, None], y) @ weight, 1 - 1e-16)
+        second = of_second(t[:, None], y) @ weight
+        found[:, :, s] = [
+            _integral(null_key_denominator(t, keys, null, deficit)),
+            _integral(null_key_row_sum(t, keys, null, deficit)),
+            _integral(null_key_row_sum_square(t, keys, null, deficit)),
+            _integral(null_key_participation(t, keys, null, deficit, second)),
+        ]
+    return Moments(*found)
+
+
+def _integral(parts: Parts) -> Array:
+    """Return a mean from its parts on the line of ``ln t``: (N, B)."""
+    product = parts.of_keys @ parts.of_null.T
+    return np.asarray(parts.outside + (np.sum(parts.alone) + product) * _LOG_T_STEP)
+
+
+LARGEST_SCORE_STD = 8.0
+"""Beyond this the softmax is frozen on its largest score; moments are extrapolated."""
+_SIGMA_STEP = 0.125
+_CHI_NODES = 6
+_HERMITE_NODES = 7
+_NULL_NODES = 15
+
+
+def chi_square_nodes(dof: int | None) -> tuple[Array, Array]:
+    """Return nodes and weights of ``χ²_dof / dof`` (1 with certainty when ``dof`` is None)."""
+    if dof is None:
+        return np.ones(1), np.ones(1)
+    x, w = roots_genlaguerre(_CHI_NODES, dof / 2 - 1)
+    return x / (dof / 2), w / w.sum()
+
+
+@lru_cache(maxsize=64)
+def _table(
+    log2_n: int, n_sigma: int, dof: int | None, softcap: float | None, null: tuple[float, ...]
+) -> RegularGridInterpolator:
+    """Tabulate moments over (ln n, σ, null logit), averaged over the query's squared norm."""
+    n = np.unique(
+        np.round(np.concatenate([np.arange(1, 17), 2 ** np.arange(4, log2_n + 0.1, 0.25)]))
+    )
+    sigma = np.arange(n_sigma + 1) * _SIGMA_STEP
+    chi, weight = chi_square_nodes(dof)
+    spread = np.minimum(np.outer(sigma, np.sqrt(chi)).ravel(), LARGEST_SCORE_STD)
+    moments = softmax_moments(n, spread, np.array(null) if null else None, softcap)
+    values = np.stack([m.reshape(n.size, sigma.size, chi.size, -1) for m in moments], axis=-1)
+    mixed = np.einsum("nscbm,c->nsbm", values, weight)
+    mixed[..., 0] -= np.log(n)[:, None, None]
+    mixed[..., 3] = np.log(mixed[..., 3] * n[:, None, None])
+    axes: list[Array] = [np.asarray(np.log(n)), np.asarray(sigma, dtype=np.float64)]
+    if null:
+        return RegularGridInterpolator([*axes, np.array(null)], mixed, method="cubic")
+    return RegularGridInterpolator(axes, mixed[:, :, 0], method="cubic")
+
+
+def row_moments(
+    n_keys: Array,
+    score_std: Array,
+    *,
+    dof: int | None = None,
+    softcap: float | None = None,
+    null_logit: float | None = None,
+    null_var: Array | None = None,
+) -> Moments:
+    """Return the moments of many rows at once, from tables of the quadrature.
+
+    Parameters
+    ----------
+    n_keys, score_std
+        ``n_i`` and ``σ_i`` of every row (N,).
+    dof
+        Head size, when ``σ²`` is a ``χ²_dof / dof`` mixture because a query's norm varies.
+    softcap
+        As in `softmax_moments`.
+    null_logit, null_var
+        Mean and variance (N,) of the null key's logit, less what all scores of a row share.
+    """
+    n = np.asarray(n_keys, dtype=float)
+    sigma = np.minimum(score_std, LARGEST_SCORE_STD)
+    log2_n = max(int(np.ceil(np.log2(n.max()))), 5)
+    n_sigma = max(int(np.ceil(sigma.max() / _SIGMA_STEP)), 4)
+    if null_logit is None:
+        found = _table(log2_n, n_sigma, dof, softcap, ())(np.stack([np.log(n), sigma], axis=-1))
+    else:
+        std = np.sqrt(np.zeros_like(n) if null_var is None else null_var)
+        x, w = roots_hermitenorm(_HERMITE_NODES)
+        reach = float(np.ceil((x[-1] * std.max() + 0.01) * 4) / 4)
+        axis = tuple((null_logit + np.linspace(-reach, reach, _NULL_NODES)).tolist())
+        table = _table(log2_n, n_sigma, dof, softcap, axis)
+        found = sum(
+            wk * table(np.stack([np.log(n), sigma, null_logit + xk * std], axis=-1))
+            for xk, wk in zip(x, w / w.sum(), strict=True)
+        )
+    if null_logit is None:
+        found[n == 1] = 0.0, 1.0, 1.0, 0.0
+    frozen = np.maximum(score_std / LARGEST_SCORE_STD, 1.0)
+    return Moments(
+        (found[:, 0] + np.log(n)) * frozen,
+        np.clip(found[:, 1], 0.0, 1.0),
+        np.clip(found[:, 2], 0.0, 1.0),
+        np.clip(np.exp(found[:, 3]) / n, 0.0, 1.0),
+    )
+
+
+def sigmoid_moments(n_keys: Array, score_std: Array, bias: Array, shared: Array) -> Moments:
+    """Return the moments of a row of sigmoid attention ``a_j = sigmoid(s_j + bias_i)``.
+
+    Parameters
+    ----------
+    n_keys, score_std, bias
+        ``n_i``, ``σ_i`` and the bias of every row (N,).
+    shared
+        Correlation of two scores of a row (N,).
+
+    Notes
+    -----
+    There is no denominator: ``log_z`` is ``-bias``, which is what divides a small weight.
+    """
+    x, w = roots_hermitenorm(40)
+    w = w / w.sum()
+    a = expit(np.multiply.outer(score_std, x) + bias[:, None])
+    hermite = np.stack([np.ones_like(x), x, (x**2 - 1) / np.sqrt(2)])
+    first, second, third = hermite @ (a * w).T
+    pair = first**2 + second**2 * shared + third**2 * shared**2
+    square = (a**2) @ w
+    return Moments(
+        -bias, n_keys * first, n_keys * square + n_keys * (n_keys - 1) * pair, n_keys * square
+    )

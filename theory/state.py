@@ -1,0 +1,117 @@
+"""The order parameters that the recursion carries from block to block."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SameContent:
+    """``K``: covariance of two tokens of one input, per coordinate.
+
+    Attributes
+    ----------
+    pairs
+        ``K_ij`` of two different tokens near nodes ``i`` and ``j`` (G, G); the diagonal is the
+        limit of neighbours, not the variance.
+    diag
+        ``K_ii`` (G,).
+    spread
+        Variance of the overlap ``x_i·x_j/d`` of a pair over heads, contents and weights (G, G),
+        beyond the ``K_ii K_jj / d`` of two random vectors.
+    near
+        What ``K`` has more than ``pairs`` at the offsets of a `Vicinity` (G, B); 0 at offset 0.
+    """
+
+    pairs: Array
+    diag: Array
+    spread: Array
+    near: Array
+
+    @property
+    def matrix(self) -> Array:
+        """``K`` at the nodes (G, G)."""
+        full = self.pairs.copy()
+        np.fill_diagonal(full, self.diag)
+        return full
+
+    def scaled(self, factor: Array) -> "SameContent":
+        """Return the kernel of ``factor_i x_i``."""
+        both = np.outer(factor, factor)
+        square = factor**2
+        return SameContent(
+            self.pairs * both,
+            self.diag * square,
+            self.spread * both**2,
+            self.near * square[:, None],
+        )
+
+    def plus(self, other: "SameContent") -> "SameContent":
+        """Return the kernel of the sum of two independent streams."""
+        return SameContent(
+            self.pairs + other.pairs,
+            self.diag + other.diag,
+            self.spread + other.spread,
+            self.near + other.near,
+        )
+
+
+@dataclass(frozen=True)
+class OtherContent:
+    """``Q``: covariance of tokens of two inputs that run through the same weights.
+
+    Attributes
+    ----------
+    pairs
+        ``Q_ij`` (G, G), the diagonal included; not symmetric when the inputs differ in kind.
+    spread
+        As for `SameContent`.
+    anchors
+        Pairs of nodes ``(k, l)`` at which the two inputs hold the same token.
+    """
+
+    pairs: Array
+    spread: Array
+    anchors: tuple[tuple[int, int], ...] = field(default=())
+
+    @property
+    def diag(self) -> Array:
+        """``Q_ii`` (G,)."""
+        return np.diag(self.pairs)
+
+    def scaled(self, factor: Array) -> "OtherContent":
+        """Return the kernel of ``factor_i x_i``."""
+        both = np.outer(factor, factor)
+        return replace(self, pairs=self.pairs * both, spread=self.spread * both**2)
+
+    def plus(self, other: "OtherContent") -> "OtherContent":
+        """Return the kernel of the sum of two independent streams."""
+        return replace(self, pairs=self.pairs + other.pairs, spread=self.spread + other.spread)
+
+
+@dataclass(frozen=True)
+class State:
+    """``K`` and any number of ``Q``, by name."""
+
+    same: SameContent
+    other: dict[str, OtherContent]
+
+    def scaled(self, factor: Array) -> "State":
+        """Return the state of ``factor_i x_i``."""
+        return State(
+            self.same.scaled(factor), {name: q.scaled(factor) for name, q in self.other.items()}
+        )
+
+    def plus(self, branch: "State") -> "State":
+        """Return the state after a branch is added to the residual stream."""
+        return State(
+            self.same.plus(branch.same),
+            {name: q.plus(branch.other[name]) for name, q in self.other.items()},
+        )
+
+    def normalised(self, eps: float) -> "State":
+        """Return the state after RMSNorm or LayerNorm (the same at this order)."""
+        return self.scaled(1 / np.sqrt(self.same.diag + eps))

@@ -1,0 +1,196 @@
+"""How many keys a query reads: the participation ratio, and its tie to the denominator."""
+
+from functools import cache
+
+import sympy as sp
+
+from .denominator import (
+    DEFICIT,
+    INDEPENDENT,
+    KEYS,
+    LAPLACE,
+    MISSING,
+    SCORE_STD,
+    SCORES,
+    TONELLI,
+    deficit,
+    log_moment,
+    n,
+    phi,
+    sigma,
+    t,
+    total,
+    u,
+)
+from .gaussian import Z, mean_over_normal
+from .gaussian_line import gaussian_line
+from .steps import Cited, Definition, Identity, Series, Substitution
+from .theorem import Domain, Theorem
+
+second = sp.Function("psi", nonnegative=True)
+SECOND = sp.exp(2 * sigma * Z) * sp.exp(-sp.exp(u + sigma * Z))
+"""What `second` is the mean of."""
+FEWER_KEPT = sp.exp((n - 1) * sp.log(1 - deficit(u)))
+"""``φ^(n-1)`` in terms of `deficit`."""
+
+
+@cache
+def participation_ratio() -> Theorem:
+    """``E Σ_j a_j²`` by one integral, for every number of keys."""
+    curvature = sp.Function("chi", nonnegative=True)
+    return Theorem(
+        name="participation-ratio",
+        title="The participation ratio",
+        statement="The mean sum of squared weights, the chance that two draws from a row hit the"
+        " same key, is one integral for every number of keys.",
+        hypotheses=SCORES,
+        symbols=(KEYS, SCORE_STD),
+        steps=(
+            LAPLACE,
+            Identity("The inverse square of the denominator is an integral,",
+                     sp.Integral(t * sp.exp(-t * total), (t, 0, sp.oo)), 1 / total**2),
+            TONELLI,
+            INDEPENDENT,
+            Identity("The squared weight of a key comes from two derivatives of its transform,",
+                     sp.Derivative(sp.exp(-t * sp.exp(sigma * Z)), (t, 2)),
+                     sp.exp(2 * sigma * Z) * sp.exp(-t * sp.exp(sigma * Z))),
+            Identity("Without spread of the scores this gives uniform attention:",
+                     n * sp.Integral(t * sp.exp(-t) * sp.exp(-t) ** (n - 1), (t, 0, sp.oo)), 1 / n),
+            Definition("With the mean of that derivative", second(u), mean_over_normal(SECOND)),
+            Substitution("the integral over all keys becomes, on a logarithmic scale,",
+                         sp.Integral(t * curvature(t) * phi(t) ** (n - 1), (t, 0, sp.oo)),
+                         sp.Integral(sp.exp(2 * u) * curvature(sp.exp(u))
+                                     * phi(sp.exp(u)) ** (n - 1), (u, -sp.oo, sp.oo)),
+                         old=sp.exp(u)),
+            DEFICIT,
+            Identity("and the participation ratio is",
+                     n * sp.Integral(sp.exp(2 * u) * second(u) * (1 - deficit(u)) ** (n - 1),
+                                     (u, -sp.oo, sp.oo)),
+                     n * sp.Integral(sp.exp(2 * u) * second(u) * FEWER_KEPT, (u, -sp.oo, sp.oo)),
+                     by="powers"),
+        ),
+        arguments=(n, sigma),
+        compiler=gaussian_line(u, {deficit(u): MISSING, second(u): SECOND}),
+    )  # fmt: skip
+
+
+@cache
+def participation_series() -> Theorem:
+    """The participation ratio for many keys."""
+    c, h = sp.symbols("c h", positive=True)
+    k = sp.Symbol("k", integer=True, positive=True)
+    a, b, x = sp.symbols("alpha beta x", real=True)
+    cov, var = c**3 - c, c - 1
+    return Theorem(
+        name="participation-series",
+        title="The participation ratio for many keys",
+        statement="A row over many keys reads about $n e^{-\\sigma^2}$ of them; the correction in"
+        " $1/n$ lowers the ratio.",
+        hypotheses=SCORES,
+        symbols=(KEYS, SCORE_STD, Domain(c, r"$e^{\sigma^2}$", "from 1"),
+                 Domain(h, "$1/n$", "positive")),
+        steps=(
+            log_moment(k),
+            Identity("so the $k$-th moment of a weight over its mean is $c^{k(k-1)/2}$:",
+                     sp.exp(k**2 * sigma**2 / 2) / sp.exp(sigma**2 / 2) ** k,
+                     sp.exp(sigma**2) ** (k * (k - 1) / 2), by="exponents"),
+            Series("Let the mean squared weight be $c+\\alpha$ and the mean weight $1+\\beta$."
+                   " Then",
+                   (c + x * a) / (1 + x * b) ** 2,
+                   c + x * (a - 2 * b * c) + x**2 * (3 * c * b**2 - 2 * a * b),
+                   variable=x, power=3, by="expand"),
+            Identity("Averages over $n$ keys have covariances smaller by $n$; in mean the second"
+                     " order leaves",
+                     h * (3 * c * var - 2 * cov), -h * c * (c - 1) * (2 * c - 1)),
+            Identity("Over $n$ keys the ratio is the $n$-th part,",
+                     (c - c * (c - 1) * (2 * c - 1) / n).subs(c, sp.exp(sigma**2)) / n,
+                     sp.exp(sigma**2) / n * (1 - (sp.exp(sigma**2) - 1)
+                                             * (2 * sp.exp(sigma**2) - 1) / n)),
+        ),
+        arguments=(n, sigma),
+        validity=r"Of use for $n$ well above $2e^{2\sigma^2}$; Theorem participation-ratio holds"
+        " everywhere.",
+    )  # fmt: skip
+
+
+@cache
+def denominator_heat() -> Theorem:
+    """The denominator grows with the variance of the scores by what participation leaves."""
+    s, rest = sp.Symbol("s", real=True), sp.Symbol("R", positive=True)
+    v = sp.Symbol("v", positive=True)
+    density = sp.exp(-(s**2) / (2 * v)) / sp.sqrt(2 * sp.pi * v)
+    weight = sp.exp(s) / (sp.exp(s) + rest)
+    a = sp.IndexedBase("a", real=True)
+    j = sp.Symbol("j", integer=True, nonnegative=True)
+    count = sp.Symbol("n", integer=True, positive=True)
+    return Theorem(
+        name="denominator-heat",
+        title="Denominator and participation are one quantity",
+        statement="As the variance $v$ of the scores grows, the mean log denominator grows by half"
+                  " of"
+        " what the participation ratio leaves to one. It starts from $\\ln n$.",
+        hypotheses=("independent Gaussian scores of variance $v$",),
+        symbols=(Domain(v, "the variance of a score", "positive"),
+                 Domain(a[j], "the weight of a key", "0 to 1"),
+                 Domain(count, "the number of keys", "from 1")),
+        steps=(
+            Identity("The Gaussian density obeys the heat equation,",
+                     sp.Derivative(density, v), sp.Derivative(density, (s, 2)) / 2),
+            Cited("so the mean of a smooth function of the scores grows with $v$ by half the mean"
+                  " of"
+                  " its Laplacian (boundary terms vanish).", "integration by parts, twice"),
+            Identity("The log denominator has the weight as its slope in a score,",
+                     sp.Derivative(sp.log(sp.exp(s) + rest), s), weight),
+            Identity("and a curvature $a-a^2$.",
+                     sp.Derivative(sp.log(sp.exp(s) + rest), (s, 2)), weight - weight**2),
+            Identity("At variance 0 all scores are equal:",
+                     sp.log(sp.Sum(sp.exp(0), (j, 0, count - 1))), sp.log(count)),
+            Identity("Summed over keys, the growth of the mean log denominator is the mean of what"
+                     " follows; weights sum to 1, their squares to the participation ratio.",
+                     sp.Sum(a[j] - a[j] ** 2, (j, 0, count - 1)) / 2,
+                     sp.Sum(a[j], (j, 0, count - 1)) / 2 - sp.Sum(a[j] ** 2, (j, 0, count - 1)) / 2,
+                     by="sums"),
+        ),
+        arguments=(a,),
+    )  # fmt: skip
+
+
+@cache
+def finite_head() -> Theorem:
+    """Scores at finite head size: a chi-square mixture."""
+    d = sp.Symbol("d_h", positive=True)
+    w, k = sp.symbols("w k", positive=True)
+    spread = sp.Symbol("sigma", positive=True)
+    density = (d / 2) ** (d / 2) / sp.gamma(d / 2) * w ** (d / 2 - 1) * sp.exp(-d * w / 2)
+    tilt = sp.Symbol("r", positive=True)  # d/2 - σ²/2
+    return Theorem(
+        name="finite-head",
+        title="Scores of a finite head",
+        statement=r"Given the query, scores are Gaussian with variance $\sigma^2 w$, where"
+        r" $w=|q|^2/d_h$ follows $\chi^2_{d_h}/d_h$: a mixture, with heavier tails than a Gaussian."
+        r" The mean denominator is finite only for $\sigma^2<d_h$.",
+        hypotheses=("the query is isotropic Gaussian in $d_h$ dimensions, keys are independent",),
+        symbols=(Domain(d, "the head size", "from 1"),
+                 Domain(spread, "the standard deviation of a score", r"below $\sqrt{d_h}$"),
+                 Domain(w, "the query's squared norm over its mean", "positive")),
+        steps=(
+            Identity("The density of $w$ has the moments",
+                     sp.Integral(density * w**k, (w, 0, sp.oo)),
+                     (2 / d) ** k * sp.gamma(d / 2 + k) / sp.gamma(d / 2), by="exponents"),
+            Identity("of which the first is 1:",
+                     ((2 / d) ** k * sp.gamma(d / 2 + k) / sp.gamma(d / 2)).subs(k, 1), sp.S.One,
+                     by="gamma"),
+            Identity("and the second gives the scores a kurtosis of 3 times",
+                     ((2 / d) ** k * sp.gamma(d / 2 + k) / sp.gamma(d / 2)).subs(k, 2), 1 + 2 / d,
+                     by="gamma"),
+            Definition(r"A key's mean weight given $w$ is $e^{\sigma^2 w/2}$. With", tilt,
+                       (d - spread**2) / 2),
+            Identity("its mean over $w$ is",
+                     sp.Integral((d / 2) ** (d / 2) / sp.gamma(d / 2) * w ** (d / 2 - 1)
+                                 * sp.exp(-tilt * w), (w, 0, sp.oo)),
+                     (d / 2) ** (d / 2) * tilt ** (-d / 2), by="exponents"),
+            Identity("so that the mean denominator is",
+                     n * ((d - spread**2) / d) ** (-d / 2), n * (1 - spread**2 / d) ** (-d / 2)),
+        ),
+        arguments=(n, spread, d),
+    )  # fmt: skip

@@ -1,0 +1,255 @@
+"""Finite precision: how far rounding breaks relative invariance."""
+
+from functools import cache
+
+import sympy as sp
+
+from .gaussian import GaussianMean
+from .rope import PAIRS, p, phi, r, relative_score, sigma, x1, x2, y1, y2
+from .steps import Antiderivative, Cited, Definition, Identity, Nonnegative
+from .theorem import Domain, Theorem
+
+h, t = sp.symbols("h t", positive=True)
+m, n, shift = sp.symbols("m n s", nonnegative=True)
+bits = sp.Symbol("b", integer=True, positive=True)
+ulp = sp.Function("ulp", nonnegative=True)
+frequency = sp.IndexedBase("theta", nonnegative=True)
+query, key = sp.IndexedBase("a", nonnegative=True), sp.IndexedBase("b'", nonnegative=True)
+error = sp.Symbol("delta", real=True)
+
+BITS = Domain(bits, "bits of the significand: 8 bfloat16, 11 float16, 24 float32, 53 float64",
+              "integer from 1")  # fmt: skip
+SCORE = Domain(sigma, "the standard deviation of a score", "from 0")
+POSITIONS = (Domain(m, "the query's position", "from 0"), Domain(n, "the key's position", "from 0"),
+             Domain(shift, "the common shift", "from 0"))  # fmt: skip
+
+
+def angle_ulps(place: sp.Expr) -> sp.Expr:
+    """Return the spacing of floating-point numbers at a pair's angle."""
+    return ulp(place * frequency[r], bits)
+
+
+@cache
+def rounding_error() -> Theorem:
+    """Variance and mean cosine of a rounding error."""
+    x = sp.Symbol("x", real=True)
+    uniform = (x, -h / 2, h / 2)
+    return Theorem(
+        name="rounding-error",
+        title="A rounding error",
+        statement="Rounding to a grid of spacing $h$ makes an error that is uniform between"
+        " $\\pm h/2$. An angle with it keeps the following share of its cosine on average.",
+        hypotheses=("the error is uniform: angles are spread over many grid points",),
+        symbols=(Domain(h, "the spacing of floating-point numbers", "positive"),),
+        steps=(
+            Identity("Its variance is", sp.Integral(x**2 / h, uniform), h**2 / 12),
+            Identity("and the mean sine vanishes,", sp.Integral(sp.sin(x) / h, uniform), sp.S.Zero),
+            Identity("For small spacing the lost share is half the variance:",
+                     sp.Limit((1 - sp.sin(h / 2) / (h / 2)) / h**2, h, 0), sp.Rational(1, 24)),
+            Identity("The mean cosine is", sp.Integral(sp.cos(x) / h, uniform),
+                     2 * sp.sin(h / 2) / h),
+        ),
+        arguments=(h,),
+    )  # fmt: skip
+
+
+@cache
+def precision_angle() -> Theorem:
+    """The RMS break of invariance by rounded angles."""
+    content = {(v, v): sp.S.One for v in (x1, x2, y1, y2)}
+    score = relative_score((x1, x2), (y1, y2), phi)
+    variance = sp.Symbol("V", nonnegative=True)
+    squares = sum(angle_ulps(place) ** 2 for place in (m, n, m + shift, n + shift))
+    return Theorem(
+        name="precision-angle",
+        title="Relative invariance with rounded angles",
+        statement="Angles that are rounded to $b$ bits, in whatever precision the rest is computed,"
+        " break relative invariance: under a common shift $s$ a score changes by the root mean"
+        " square"
+        " below, which grows linearly with the shift once it exceeds the positions.",
+        hypotheses=("isotropic Gaussian query and key",
+                    "independent rounding errors, small against one",
+                    "pair 0 turns by whole radians, which are exact, and is left out"),
+        symbols=(PAIRS, BITS, SCORE, *POSITIONS,
+                 Domain(frequency[r], "the frequency of a pair", "from 0")),
+        steps=(
+            Identity("The slope of a pair's score in its angle has the score's own variance,",
+                     GaussianMean(sp.diff(score, phi) ** 2, content),
+                     GaussianMean(score**2, content), by="trigonometry"),
+            Identity("so an error of variance $V$ in the angle changes the score by $V$ times its"
+                     " variance, to the lowest order:",
+                     sp.Limit(2 * (1 - sp.cos(error)) / error**2, error, 0), sp.S.One),
+            Definition("Four angles are rounded, two of each score; errors of spacing $h$ have the"
+                       " variance $h^2/12$ (Theorem rounding-error), so a pair has", variance,
+                       squares / 12),
+            Identity("Each pair has the share $1/p$ of the score's variance. The root mean square"
+                     " is",
+                     sp.sqrt(sigma**2 / p * sp.Sum(squares / 12, (r, 1, p - 1))),
+                     sigma * sp.sqrt(sp.Sum(squares, (r, 1, p - 1)) / (12 * p)), by="sums"),
+        ),
+        arguments=(sigma, m, n, shift, frequency, p, bits),
+    )  # fmt: skip
+
+
+@cache
+def precision_positions() -> Theorem:
+    """The break by rounded positions, which is not small."""
+    spacings = (ulp(m, bits), ulp(n, bits), ulp(m + shift, bits), ulp(n + shift, bits))
+    u, v = sp.symbols("delta_1 delta_2", real=True)
+
+    def kept(spacing: sp.Expr) -> sp.Expr:
+        return sp.Function("kept", real=True)(spacing * frequency[r])
+
+    product = sp.Mul(*(kept(spacing) for spacing in spacings))
+    return Theorem(
+        name="precision-positions",
+        title="Relative invariance with rounded positions",
+        statement="Positions themselves that are rounded to few bits turn pairs by whole radians."
+                  " The"
+        " mean square change of a score under a common shift is then bounded by its decorrelation;"
+        r" $\mathrm{kept}(h)=\sin(h/2)/(h/2)$.",
+        hypotheses=(("isotropic Gaussian query and"
+                    " key"), ("independent, uniform rounding errors of the"
+                    " four positions; whole numbers below $2^b$ are exact")),
+        symbols=(PAIRS, BITS, SCORE, *POSITIONS,
+                 Domain(frequency[r], "the frequency of a pair", "from 0")),
+        steps=(
+            Identity("Independent errors of odd symmetry multiply their mean cosines, as",
+                     sp.cos(u + v), sp.cos(u) * sp.cos(v) - sp.sin(u) * sp.sin(v),
+                     by="trigonometry"),
+            Identity("A pair whose angle is off by $\\delta$ has the mean square change, over its"
+                     " variance,", 4 * sp.sin(error / 2) ** 2, 2 - 2 * sp.cos(error)),
+            Identity("With the mean cosines put in, the mean square over pairs is",
+                     sigma**2 / p * sp.Sum(2 - 2 * product, (r, 0, p - 1)),
+                     2 * sigma**2 * sp.Sum(1 - product, (r, 0, p - 1)) / p, by="sums"),
+        ),
+        arguments=(sigma, m, n, shift, frequency, p, bits),
+    )  # fmt: skip
+
+
+@cache
+def precision_tables() -> Theorem:
+    """The break by rounded cosines and sines."""
+    dc, ds = sp.symbols("delta_c delta_s", real=True)
+    variance = sp.Symbol("V", positive=True)
+    e = sp.Symbol("e", integer=True, nonnegative=True)
+    half = sp.Symbol("x", positive=True)
+    content = {(v, v): sp.S.One for v in (x1, x2, y1, y2)}
+    turned = ((dc * x1 - ds * x2) * y1 + (ds * x1 + dc * x2) * y2) ** 2
+    binades = sp.Sum((sp.acos(2 ** (-e - 1)) - sp.acos(2 ** (-e))) * sp.S(4) ** (-e), (e, 0, 30))
+    return Theorem(
+        name="precision-tables",
+        title="Relative invariance with rounded tables",
+        statement="Cosines and sines rounded to $b$ bits break relative invariance by a constant,"
+        " whatever the shift: with all pairs well turned, scores at two places differ by the"
+        " following"
+        " root mean square.",
+        hypotheses=(("isotropic Gaussian query and"
+                    " key"), ("angles uniform on the circle, rounding errors"
+                    " uniform and independent between the four tables")),
+        symbols=(BITS, SCORE),
+        steps=(
+            Identity("Errors of cosine and sine change a pair's score, whose variance is 2, by",
+                     GaussianMean(turned, content), 2 * (dc**2 + ds**2)),
+            Identity("A cosine is between $2^{-e-1}$ and $2^{-e}$ in size for a share of angles"
+                     " that the"
+                     " arc cosine gives; its slope is the density,",
+                     sp.Derivative(-2 * sp.acos(half) / sp.pi, half),
+                     2 / (sp.pi * sp.sqrt(1 - half**2))),
+            Definition("There its spacing is $2^{-e-b}$. Sine and cosine are alike, so that both"
+                       " errors"
+                       " have together the variance", variance,
+                       2 * sp.S(4) ** (-bits) / 12 * 2 / sp.pi * binades),
+            Identity("Two scores have four tables; the root mean square difference is",
+                     sp.sqrt(4 * sigma**2 * (2 * sp.S(4) ** (-bits) / 12 * 2 / sp.pi * binades)),
+                     2 * sigma * 2 ** (-bits) * sp.sqrt(binades / (3 * sp.pi)), by="exponents"),
+        ),
+        arguments=(sigma, bits),
+        validity="Pairs that have hardly turned have a cosine near one and an error of its own"
+                 " sign;"
+        " they leave somewhat less.",
+    )  # fmt: skip
+
+
+@cache
+def precision_rotation() -> Theorem:
+    """The break by rounding inside the rotation."""
+    x = sp.Symbol("x", positive=True)
+    relative = sp.Symbol("rho", positive=True)
+    return Theorem(
+        name="precision-rotation",
+        title="Relative invariance with a rounded rotation",
+        statement="A rotation that is computed and stored in $b$ bits (two products and their sum,"
+                  " for"
+        " query and key) breaks relative invariance by a constant, on top of what its tables do.",
+        hypotheses=("isotropic Gaussian query and key", ("significands are spread evenly in the"
+                    " logarithm"), "independent rounding errors"),
+        symbols=(BITS, SCORE),
+        steps=(
+            Identity("Between two powers of two the mean square of a number is, in units of the"
+                     " lower,",
+                     sp.Integral(x**2 / (x * sp.log(2)), (x, 1, 2)), 3 / (2 * sp.log(2))),
+            Definition("Its spacing there is $2^{1-b}$, so that a rounding has the relative"
+                       " variance",
+                       relative, 2 ** (2 - 2 * bits) / 12 / (3 / (2 * sp.log(2)))),
+            Identity("The two products of a coordinate have together the coordinate's mean square,",
+                     GaussianMean((sp.cos(phi) * x1) ** 2 + (sp.sin(phi) * x2) ** 2,
+                                  {(v, v): sp.S.One for v in (x1, x2)}), sp.S.One),
+            Identity("so products and sum count as two roundings of each turned vector. Two scores"
+                     " have"
+                     " four such vectors; the root mean square difference is",
+                     sp.sqrt(sigma**2 * 4 * 2 * 2 ** (2 - 2 * bits) / 12
+                             / sp.Integral(x**2 / (x * sp.log(2)), (x, 1, 2))),
+                     sigma * 2 ** (1 - bits) * sp.sqrt(4 * sp.log(2)) / 3, by="exponents"),
+        ),
+        arguments=(sigma, bits),
+    )  # fmt: skip
+
+
+@cache
+def precision_bound() -> Theorem:
+    """A bound on the error of one score, for tests."""
+    a, b = sp.symbols("a b", real=True)
+    v = sp.Symbol("v", real=True)
+    unit = sp.Symbol("u", positive=True)
+    total = sp.Sum(query[r] * key[r] * (frequency[r] * (m + n) + 2 * p + 10), (r, 0, p - 1))
+    return Theorem(
+        name="precision-bound",
+        title="A bound on rounding in a score",
+        statement="Computed with unit roundoff $u=2^{-b}$, a score is off by at most the following;"
+        " two scores that should agree differ by at most the sum of both bounds.",
+        hypotheses=(
+            "angles are products of position and frequency, rounded once",
+            "cosine and sine are within one spacing",
+            "products and sums are rounded once each, errors of second order are neglected",
+            "the score is not rescaled (a factor on the score is one on the bound)",
+        ),
+        symbols=(PAIRS, BITS, Domain(query[r], "the norm of a pair of the query", "from 0"),
+                 Domain(key[r], "the norm of a pair of the key", "from 0"),
+                 Domain(frequency[r], "the frequency of a pair", "from 0"), *POSITIONS[:2]),
+        steps=(
+            Nonnegative("A pair's score is at most the product of its norms, for",
+                        (x1**2 + x2**2) * (y1**2 + y2**2) - (x1 * y1 + x2 * y2) ** 2,
+                        (x1 * y2 - x2 * y1) ** 2),
+            Identity("An error of the angle moves the unit vector by a chord,",
+                     (sp.cos(a) - sp.cos(b)) ** 2 + (sp.sin(a) - sp.sin(b)) ** 2,
+                     4 * sp.sin((a - b) / 2) ** 2, by="trigonometry"),
+            Antiderivative("which is shorter than the arc, as",
+                           sp.Integral(1 - sp.cos(v), (v, 0, t)), t - sp.sin(t),
+                           primitive=v - sp.sin(v)),
+            Nonnegative("and the integrand has one sign.", 1 - sp.cos(v), 2 * sp.sin(v / 2) ** 2),
+            Cited("The rounded angle is off by at most $u\\theta m$, cosine and sine by twice $u$"
+                  " relatively; a rotation's two products and one sum by $2\\sqrt2u<3u$ of the"
+                  " norm, for"
+                  " query and key alike; a sum over $2p$ products by $2pu$ of their size.",
+                  "the standard model of floating-point arithmetic, Higham 2002"),
+            Definition("The unit roundoff is", unit, 2 ** (-bits)),
+            Identity("Added up: angles, tables, rotations, products and sums,",
+                     sp.Sum(unit * query[r] * key[r] * frequency[r] * m
+                            + unit * query[r] * key[r] * frequency[r] * n
+                            + unit * query[r] * key[r] * (2 * 2 + 2 * 3 + 2 * p),
+                            (r, 0, p - 1)).subs(unit, 2 ** (-bits)),
+                     2 ** (-bits) * total, by="sums"),
+        ),
+        arguments=(query, key, frequency, m, n, p, bits),
+    )  # fmt: skip
