@@ -1,0 +1,258 @@
+"""A draw in plain NumPy, float64, written to be read: what the kernels must equal."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import erf, expit
+
+from ropeleak import Attention, Mlp, Stack
+from ropeleak.simulate import weights
+from ropeleak.simulate.plan import Plan
+
+Array = NDArray[np.float64]
+
+ACTIVATIONS: dict[str, Callable[[Array, float], Array]] = {
+    "silu": lambda x, k: x * expit(k * x),
+    "gelu": lambda x, k: x * (1 + erf(k * x / np.sqrt(2))) / 2,
+    "gelu_tanh": lambda x, k: x * (1 + np.tanh(k * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2,
+    "quick_gelu": lambda x, k: x * expit(1.702 * k * x),
+    "relu": lambda x, k: np.maximum(x, 0),
+    "relu2": lambda x, k: np.maximum(x, 0) ** 2,
+    "tanh": lambda x, k: np.tanh(k * x),
+    "linear": lambda x, k: x,
+}
+
+
+def run(stack: Stack, plan: Plan, draw: int) -> dict[str, Array]:
+    """Return the statistics of one draw: K, Q and Q_common (depth, T, T), x (contents, T, d), ….
+
+    Where BOS is constant, the first half of the contents counts and the second half has none.
+    """
+    sets = 2 if stack.bos.is_constant else 1
+    x = weights.embeddings(plan, draw).astype(float)
+    states, rows = [x], []
+    for number in range(stack.n_blocks):
+        x, row = run_block(stack, plan, number, draw, x, sets)
+        states.append(x)
+        rows.append(row)
+    found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    counted = [s[: s.shape[0] // sets] for s in states]
+    found["K"] = np.array([same(s) for s in counted])
+    found["Q"] = np.array([different(s) for s in counted])
+    found["Q_common"] = np.array([different(s[-s.shape[0] // sets :]) for s in states])
+    found["x"] = states[-1]
+    return found
+
+
+def same(x: Array) -> Array:
+    return np.asarray(np.einsum("cid,cjd->ij", x, x) / (x.shape[0] * x.shape[2]))
+
+
+def different(x: Array) -> Array:
+    n, _, d = x.shape
+    pairs = [x[a] @ x[b].T for a in range(n) for b in range(n) if a != b]
+    return np.asarray(np.sum(pairs, axis=0) / (d * max(len(pairs), 1)) * np.ones((x.shape[1], 1)))
+
+
+def norm(stack: Stack, x: Array) -> Array:
+    if stack.norm.kind == "layer":
+        x = x - x.mean(-1, keepdims=True)
+    return np.asarray(
+        x / np.sqrt(np.maximum((x**2).mean(-1, keepdims=True) + stack.norm.eps, 1e-30))
+    )
+
+
+def unit(x: Array) -> Array:
+    return np.asarray(x / np.sqrt(np.maximum((x**2).mean(-1, keepdims=True), 1e-30)))
+
+
+def run_block(
+    stack: Stack, plan: Plan, number: int, draw: int, x: Array, sets: int
+) -> tuple[Array, dict[str, Array]]:
+    def read(stream: Array) -> Array:
+        return norm(stack, stream) if stack.norm.before_branch else stream
+
+    def add(stream: Array, y: Array) -> Array:
+        y = norm(stack, y) if stack.norm.after_branch else y
+        stream = stream + stack.residual_multiplier * y
+        return norm(stack, stream) if stack.norm.after_sum else stream
+
+    source = read(x)
+    y, row = attend(stack, plan, number, draw, source, sets)
+    x = add(x, y)
+    mlp = stack.mlp[number]
+    if mlp.kind != "none":
+        x = add(x, feed(stack, mlp, plan, number, draw, source if stack.norm.parallel else read(x)))
+    return x, row
+
+
+def rotate(stack: Stack, attention: Attention, x: Array, position: NDArray[np.int64]) -> Array:
+    """RoPE on the last axis of (..., T, size), at given positions (T,)."""
+    rope = attention.rope
+    if rope is None:
+        return x
+    size, start = stack.rotary_size(attention), x.shape[-1] - stack.rotary_size(attention)
+    half = rope.rotary_dim(size) // 2
+    angle = np.outer(position, rope.inverse_frequencies(size, stack.context))
+    pairs = [
+        (2 * k, 2 * k + 1) if rope.layout == "interleaved" else (k, k + half) for k in range(half)
+    ]
+    out = x.copy()
+    for p, pair in enumerate(pairs):
+        a, b = pair[0] + start, pair[1] + start
+        c, s = np.cos(angle[:, p]), np.sin(angle[:, p])
+        scale = rope.attention_scale(stack.context)
+        out[..., a] = scale * (c * x[..., a] - s * x[..., b])
+        out[..., b] = scale * (c * x[..., b] + s * x[..., a])
+    return out
+
+
+def visible(attention: Attention, context: int) -> NDArray[np.bool_]:
+    i, j = np.arange(context)[:, None], np.arange(context)
+    if attention.mask != "causal":
+        return np.ones((context, context), bool)
+    mask = j <= i
+    if attention.window is not None:
+        mask &= (j > i - attention.window) | (j < attention.sinks)
+    if attention.chunk is not None:
+        mask &= i // attention.chunk == j // attention.chunk
+    return mask
+
+
+def attend(
+    stack: Stack, plan: Plan, number: int, draw: int, u: Array, sets: int
+) -> tuple[Array, dict[str, Array]]:
+    attention = stack.attention[number]
+    soft, context = attention.softmax, stack.context
+    w = {
+        name: value.astype(float)
+        for name, value in weights.attention_weights(plan, number, draw).items()
+    }
+    heads, size, contents = stack.n_heads, stack.head_size(attention), u.shape[0]
+
+    def split(x: Array, n: int) -> Array:  # (contents, T, n·size) -> (contents, n, T, size)
+        return x.reshape(contents, context, n, -1).transpose(0, 2, 1, 3)
+
+    if attention.latent:
+        rank, kv_rank = attention.latent.q_rank or 0, attention.latent.kv_rank
+        low = u @ w["latent"].T
+        queries = unit(low[..., :rank]) if rank else u
+        keys = unit(low[..., rank : rank + kv_rank])
+        q, v = split(queries @ w["q"].T, heads), split(keys @ w["v"].T, heads)
+        rotary = np.repeat(low[:, None, :, rank + kv_rank :], heads, axis=1)
+        k = np.concatenate([split(keys @ w["k"].T, heads), rotary], axis=-1)
+    elif plan.sizes[0]["parameter_free"]:
+        q = k = v = split(u, heads)
+    else:
+        n_kv = stack.n_kv_heads
+        q, k, v = u @ w["q"].T, u @ w["k"].T, u @ w["v"].T
+        if attention.qk_norm == "projection":
+            q, k = unit(q), unit(k)
+        q = split(q, heads)
+        k, v = (np.repeat(split(x, n_kv), heads // n_kv, axis=1) for x in (k, v))
+    position = np.arange(context)
+    if attention.qk_norm == "head":
+        q, k = unit(q), unit(k)
+    turned = rotate(stack, attention, q, position + context)
+    q, k = rotate(stack, attention, q, position), rotate(stack, attention, k, position)
+    if attention.qk_norm == "l2":
+        q, k, turned = unit(q), unit(k), unit(turned)
+    scale = stack.score_scale(attention)
+    if attention.qk_norm != "none" and not plan.sizes[0]["parameter_free"]:
+        scale = stack.score_std(number) / np.sqrt(size * stack.rotary_gain(attention))
+    s = scale * q @ k.swapaxes(-1, -2)
+    if attention.mask == "ring":
+        behind = scale * turned @ k.swapaxes(-1, -2)
+        s = np.where(position > position[:, None], behind, s)
+    if soft.softcap is not None:
+        s = soft.softcap * np.tanh(s / soft.softcap)
+    mask = visible(attention, context)
+    n = mask.sum(-1)
+    s = s * soft.query_scale(position, n)[:, None]
+    if soft.kind == "sigmoid":
+        bias = np.full(context, soft.bias) if soft.bias is not None else -np.log(n)
+        a = np.where(mask, expit(s + bias[:, None]), 0)
+        log_z = np.broadcast_to(-bias, s.shape[:3])
+    else:
+        null = np.full((heads, 1), -np.inf) if soft.null_logit is None else w["null"][:, None]
+        top = np.maximum(np.where(mask, s, -np.inf).max(-1), null)
+        e = np.exp(np.where(mask, s, -np.inf) - top[..., None])
+        z = e.sum(-1) + np.exp(null - top)
+        a, log_z = e / z[..., None], np.log(z) + top
+    o = (a @ v).transpose(0, 2, 1, 3).reshape(contents, context, -1)
+    y = o if plan.sizes[0]["parameter_free"] else o @ w["o"].T
+    counted = contents // sets
+    squares, size_of_squares = leak(s[:counted], log_z[:counted], attention)
+    independent = not attention.alignment and not plan.sizes[0]["parameter_free"]
+    mean_score = np.where(mask, s, 0).sum(-1) / n
+    first_score = np.where(mask[:, 0], s[..., 0] - mean_score, 0)
+    row = {
+        "mean_score": mean_score[:counted].mean((0, 1)) * independent,
+        "first_score": first_score[:counted].mean((0, 1)) * independent,
+        "log_z": log_z[:counted].mean((0, 1)),
+        "sink": a[:counted, ..., 0].mean((0, 1)),
+        "leak": squares,
+        "leak_size": np.array(size_of_squares),
+    }
+    return y, row
+
+
+def leak(s: Array, log_z: Array, attention: Attention) -> tuple[Array, float]:
+    """Mean squares of mask and residual leak and their product, and what they are the rest of.
+
+    The three are means over pairs of different contents; the last is the largest mean square of a
+    single content, the size that rounding errors are compared with.
+    """
+    contents, heads, context, _ = s.shape
+    limit = min(context // 2, (attention.window or attention.chunk or context) - 1)
+    total, own, entries = np.zeros(3), np.zeros(2), 0
+    for offset in range(1, limit + 1):
+        i = np.arange(offset, context)
+        x, y = s[:, :, i, i - offset], log_z[:, :, i]
+        x, y = x - x.mean(-1, keepdims=True), y - y.mean(-1, keepdims=True)
+        for a in range(contents):
+            own += (y[a] ** 2).sum(), (s[a][:, i, i - offset] ** 2).sum()
+            for b in set(range(contents)) - {a}:
+                total += (y[a] * y[b]).sum(), (x[a] * x[b]).sum(), (x[a] * y[b]).sum()
+        entries += i.size * heads * contents
+    return total / max(entries * (contents - 1), 1), float(own.max() / max(entries, 1))
+
+
+def feed(stack: Stack, mlp: Mlp, plan: Plan, number: int, draw: int, u: Array) -> Array:
+    if mlp.experts is None:
+        return expert(stack, mlp, plan, number, draw, 0, u)
+    spec = mlp.experts
+    y = sum(
+        (expert(stack, mlp, plan, number, draw, spec.count + k, u) for k in range(spec.shared)),
+        np.zeros_like(u),
+    )
+    logits = u @ weights.router_weights(plan, number, draw).astype(float).T
+    chosen = logits >= np.sort(logits, axis=-1)[..., -spec.active, None]
+    if spec.router in ("softmax", "softmax-all"):
+        e = np.exp(logits - logits.max(-1, keepdims=True))
+        share = e / (e * (chosen if spec.router == "softmax" else 1)).sum(-1, keepdims=True)
+    else:
+        share = expit(logits)
+        if spec.router == "sigmoid":
+            share = share / (share * chosen).sum(-1, keepdims=True)
+    share = spec.scale * np.where(chosen, share, 0)
+    for e in range(spec.count):
+        w = share[..., e, None]
+        if spec.router == "sigmoid-input":
+            y = y + np.where(w > 0, expert(stack, mlp, plan, number, draw, e, w * u), 0)
+        else:
+            y = y + w * expert(stack, mlp, plan, number, draw, e, u)
+    return y
+
+
+def expert(
+    stack: Stack, mlp: Mlp, plan: Plan, number: int, draw: int, which: int, u: Array
+) -> Array:
+    w = {k: v.astype(float) for k, v in weights.mlp_weights(plan, number, draw, which).items()}
+    phi, up = ACTIVATIONS[mlp.activation], u @ w["up"].T
+    if mlp.kind == "plain":
+        return np.asarray(phi(up, mlp.activation_scale) @ w["down"].T)
+    return np.asarray(
+        (phi(u @ w["gate"].T, mlp.activation_scale) * (up + mlp.offset)) @ w["down"].T
+    )

@@ -1,0 +1,168 @@
+"""Every variant that a stack can describe: the kernels equal the plain NumPy reference."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import DTypeLike
+
+from ropeleak import Stack
+from ropeleak.simulate.forward import Forward
+from ropeleak.simulate.plan import Plan, make_plan
+from tests.simulate.reference import run
+
+BASE: dict[str, Any] = {
+    "context": 21, "d_model": 24, "n_heads": 4, "d_head": 6, "n_kv_heads": 2, "n_blocks": 2,
+    "mlp": {"kind": "none"},
+    "init": {"score_std": 1.2, "attention_gain": 0.9, "embedding_var": 1.3, "mlp_gain": 0.7,
+             "std": 0.2},
+}  # fmt: skip
+LATENT = {"kv_rank": 10, "q_rank": 8, "d_nope": 4, "d_rope": 6, "d_value": 5}
+SCALED = {"factor": 4, "original_context": 16}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "long": {"context": 150},
+    "whole vectors": {"context": 64},
+    "one token": {"context": 1},
+    "two tokens": {"context": 2},
+    "one head": {"n_heads": 1, "n_kv_heads": 1},
+    "odd sizes": {"d_model": 23, "n_heads": 3, "n_kv_heads": 1, "d_head": 10, "context": 37},
+    "many query heads": {"n_heads": 6, "n_kv_heads": 1},
+    "window": {"context": 150, "attention": {"window": 40}},
+    "window of one": {"attention": {"window": 1}},
+    "window and sinks": {"context": 150, "attention": {"window": 20, "sinks": 3}},
+    "window, many sinks": {"context": 150, "attention": {"window": 9, "sinks": 70}},
+    "chunk": {"context": 150, "attention": {"chunk": 17}},
+    "chunk across blocks": {"context": 200, "attention": {"chunk": 70}},
+    "mixed masks": {"context": 90, "attention": [{"window": 8}, {}]},
+    "bidirectional": {"context": 80, "attention": {"mask": "bidirectional"}},
+    "ring": {"context": 80, "attention": {"mask": "ring"}},
+    "off-by-one": {"attention": {"softmax": {"kind": "off-by-one"}}},
+    "sigmoid": {"attention": {"softmax": {"kind": "sigmoid"}}},
+    "sigmoid with bias": {"attention": {"softmax": {"kind": "sigmoid", "bias": -2.0}}},
+    "sink logits": {"attention": {"softmax": {"sink_logit": 1.0, "sink_logit_std": 0.5}}},
+    "soft cap": {"attention": {"softmax": {"softcap": 1.5, "temperature": 0.5}}},
+    "temperature": {"attention": {"softmax": {"temperature": 2.0}}},
+    "log-n": {"attention": {"softmax": {"length_scaling": "log-n", "length_reference": 8}}},
+    "llama4 scaling": {
+        "attention": {"softmax": {"length_scaling": "llama4", "length_reference": 4}}
+    },
+    "capped log-n": {
+        "attention": {"softmax": {"length_scaling": "log-n", "length_reference": 8, "softcap": 2.0}}
+    },
+    "norm of heads": {"attention": {"qk_norm": "head"}},
+    "norm of projections": {"attention": {"qk_norm": "projection"}},
+    "norm after rope": {"attention": {"qk_norm": "l2"}},
+    "aligned": {"attention": {"alignment": 2.0}},
+    "anti-aligned": {"attention": {"alignment": -1.0}},
+    "tied": {"attention": {"alignment": 1.2 * 6**0.5}, "n_kv_heads": 4},
+    "no rope": {"attention": {"rope": None}},
+    "interleaved": {"attention": {"rope": {"layout": "interleaved"}}},
+    "partial rope": {"attention": {"rope": {"fraction": 0.67}}},
+    "proportional rope": {"attention": {"rope": {"type": "proportional", "fraction": 0.5}}},
+    "linear rope": {"attention": {"rope": {"type": "linear", "factor": 3}}},
+    "dynamic rope": {"attention": {"rope": {"type": "dynamic", **SCALED}}},
+    "ntk rope": {"attention": {"rope": {"type": "ntk", "factor": 3}}},
+    "yarn": {"attention": {"rope": {"type": "yarn", **SCALED}}},
+    "yarn, partial, normed": {
+        "attention": {"rope": {"type": "yarn", "fraction": 0.67, **SCALED}, "qk_norm": "head"}
+    },
+    "longrope": {
+        "attention": {
+            "rope": {
+                "type": "longrope",
+                "short_factor": [1, 2, 3],
+                "long_factor": [2, 4, 8],
+                **SCALED,
+            }
+        }
+    },
+    "llama3 rope": {
+        "attention": {
+            "rope": {"type": "llama3", "low_freq_factor": 1, "high_freq_factor": 4, **SCALED}
+        }
+    },
+    "latent": {"attention": {"latent": LATENT}},
+    "latent without query rank": {"attention": {"latent": {**LATENT, "q_rank": None}}},
+    "layer norm": {"norm": {"kind": "layer"}},
+    "post-norm": {"norm": {"placement": "post"}, "mlp": {"d_ff": 20}},
+    "res-post": {"norm": {"placement": "res-post"}, "mlp": {"d_ff": 20}},
+    "sandwich": {"norm": {"placement": "sandwich"}, "mlp": {"d_ff": 20}},
+    "parallel": {"norm": {"placement": "parallel", "kind": "layer"}, "mlp": {"d_ff": 20}},
+    "no norm": {"norm": {"placement": "none"}, "mlp": {"d_ff": 20}},
+    "gated": {"mlp": {"kind": "gated", "d_ff": 21}},
+    "gpt-oss": {"mlp": {"kind": "gated", "offset": 1.0, "activation_scale": 1.702, "d_ff": 20}},
+    "wide mlp": {"mlp": {"kind": "gated", "d_ff": 300}},
+    **{
+        f"plain {name}": {"mlp": {"kind": "plain", "activation": name, "d_ff": 20}}
+        for name in ("silu", "gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "tanh", "linear")
+    },
+    **{
+        f"experts, {router}": {
+            "mlp": {
+                "d_ff": 16,
+                "experts": {"count": 6, "active": 2, "shared": 1, "router": router, "scale": 1.5},
+            }
+        }
+        for router in ("softmax", "softmax-all", "sigmoid", "sigmoid-input")
+    },
+    **{
+        f"bos {kind}": {"bos": {"kind": kind}, "alpha": 0.2, "mlp": {"d_ff": 20}}
+        for kind in ("constant", "other", "random", "absent", "zero", "mean")
+    },
+    "few words": {"vocab_size": 7},
+    "residual multiplier": {"residual_multiplier": 0.3, "embedding_multiplier": 2.0},
+    "no eps": {"norm": {"eps": 0.0}, "bos": {"kind": "zero"}},
+    "huge scores": {"init": {**BASE["init"], "score_std": 3000.0}},
+    "tiny embedding": {"init": {**BASE["init"], "embedding_var": 1e-30}},
+}
+
+
+FREE = ("plain", "long", "window", "ring", "no norm", "post-norm")
+
+
+def assert_equal(stack: Stack, plan: Plan) -> None:
+    """Check that a draw equals the reference to 1e-5 in float32 and 1e-12 in float64.
+
+    Scores are known to a share of their size, so weights of scores beyond 100 are known less well.
+    """
+    forward = Forward(plan, full=True)
+    sample = forward.run(2)
+    wanted = run(stack, plan, 2)
+    variance = np.abs(wanted["K"]).max()
+    pairs = (
+        ("x", forward.x[:, :, : stack.context].transpose(0, 2, 1), np.abs(wanted["x"]).max()),
+        *(
+            (name, value, variance)
+            for name, value in zip(("K", "Q", "Q_common"), sample.full, strict=True)
+        ),
+        ("log_z", sample.log_z, max(np.abs(wanted["log_z"]).max(), 1.0)),
+        ("sink", sample.sink, 1.0),
+        ("mean_score", sample.mean_score, max(np.sqrt(wanted["leak_size"].max()), 1.0)),
+        ("first_score", sample.first_score, max(np.sqrt(wanted["leak_size"].max()), 1.0)),
+        ("leak", sample.leak, max(wanted["leak_size"].max(), 1.0)),
+    )
+    tolerance = 1e-5 if plan.dtype == np.float32 else 1e-12
+    tolerance *= max(stack.score_std(0) / 30, 1.0)
+    for name, value, size in pairs:
+        error = np.abs(value - wanted[name]).max() / size
+        assert error < tolerance, f"{name} is off by {error:.2e} of {size:.2e}"
+    for name, value in (("k_diag", "K"), ("q_diag", "Q"), ("q_common", "Q_common")):
+        diagonal = np.einsum("dii->di", wanted[value])
+        assert np.abs(getattr(sample, name) - diagonal).max() < tolerance * variance
+    assert np.abs(sample.k_bos - wanted["K"][:, 0]).max() < tolerance * variance
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_kernels_equal_the_reference(name: str, dtype: DTypeLike) -> None:
+    stack = Stack.build(**{**BASE, **VARIANTS[name]})
+    assert_equal(stack, make_plan(stack, contents=3, seed=5, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", FREE)
+def test_parameter_free_kernels_equal_the_reference(name: str, dtype: DTypeLike) -> None:
+    fields = {**BASE, **VARIANTS[name], "mlp": {"kind": "none"}, "n_kv_heads": 4}
+    stack = Stack.build(**fields)
+    assert_equal(stack, make_plan(stack, contents=3, seed=5, dtype=dtype, parameter_free=True))

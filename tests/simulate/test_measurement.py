@@ -1,0 +1,259 @@
+"""Measuring: the same numbers however they are computed, checkpoints, errors, memory."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import ropeleak
+from ropeleak import RopeleakError, Stack
+from ropeleak.observables import OBSERVABLES
+from ropeleak.simulate import Measurement, Progress, measure
+from ropeleak.simulate.plan import make_plan
+from ropeleak.simulate.sampling import samples
+from ropeleak.simulate.statistics import Moments, root
+
+STACK = Stack.build(
+    context=24, d_model=32, n_heads=2, n_blocks=2, mlp={"d_ff": 40},
+    init={"score_std": 1.0, "attention_gain": 1.0, "embedding_var": 1.0},
+)  # fmt: skip
+
+
+def assert_same(a: xr.Dataset, b: xr.Dataset) -> None:
+    assert set(a) == set(b)
+    for name in a:
+        np.testing.assert_array_equal(a[name].values, b[name].values, err_msg=str(name))
+
+
+def test_names_are_those_of_the_contract() -> None:
+    names = {*OBSERVABLES, *(f"{name}_se" for name in OBSERVABLES if name != "reach")}
+    result = measure(STACK, draws=3, contents=2, keep="full")
+    assert set(result) == names
+    assert result["K"].dims == ("depth", "query", "key")
+    np.testing.assert_allclose(np.einsum("dii->di", result["Q"]), result["q_diag"], rtol=1e-3)
+    summary = measure(STACK, draws=3, contents=2)
+    assert set(summary) == {name for name in names if "key" not in result[name].dims}
+
+
+def test_a_seed_decides_everything() -> None:
+    one = measure(STACK, draws=9, threads=1, seed=4)
+    assert_same(one, measure(STACK, draws=9, threads=2, seed=4))
+    assert_same(one, measure(STACK, draws=9, threads=5, seed=4))
+    other = measure(STACK, draws=9, seed=5)
+    assert (other["k_diag"] != one["k_diag"]).all()
+
+
+def test_in_one_go_or_resumed(tmp_path: Path) -> None:
+    path = tmp_path / "m.checkpoint"
+    for draws in (2, 5, 11):
+        parts = measure(STACK, draws=draws, checkpoint=path, threads=2, keep="full")
+    assert_same(parts, measure(STACK, draws=11, keep="full"))
+    again = measure(STACK, draws=3, checkpoint=path, keep="full")
+    assert again.attrs["draws"] == 11
+
+
+def test_stopping_keeps_what_was_measured(tmp_path: Path) -> None:
+    path = tmp_path / "m.checkpoint"
+
+    def stop(progress: Progress) -> None:
+        if progress.draws == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(STACK, draws=10, checkpoint=path, threads=2, progress=stop)
+    measurement = Measurement(STACK)
+    measurement.resume(path)
+    assert measurement.draws == 4
+    measurement.run(10)
+    assert_same(measurement.dataset(), measure(STACK, draws=10))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seed": 1}, r"another seed \(0, not 1\)"),
+        ({"contents": 3}, r"another contents \(8, not 3\)"),
+        ({"keep": "full"}, "another keep"),
+        ({"stack": STACK.set("context", 25)}, "another stack"),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused(
+    change: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.checkpoint"
+    measure(STACK, draws=2, checkpoint=path)
+    before = path.read_bytes()
+    with pytest.raises(RopeleakError, match=words):
+        measure(**{"stack": STACK, "draws": 4, "checkpoint": path, **change})
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 and then nothing"])
+def test_a_damaged_checkpoint_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "m.checkpoint"
+    path.write_bytes(content)
+    with pytest.raises(RopeleakError, match="it is not a checkpoint"):
+        measure(STACK, draws=2, checkpoint=path)
+    assert path.read_bytes() == content
+
+
+def test_a_checkpoint_cut_short_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.checkpoint"
+    measure(STACK, draws=2, checkpoint=path)
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(RopeleakError, match="it is not a checkpoint"):
+        measure(STACK, draws=4, checkpoint=path)
+
+
+def test_a_target_is_reached_at_the_same_draw_by_any_threads(tmp_path: Path) -> None:
+    target = 0.03
+    results = [measure(STACK, target_se=target, threads=threads) for threads in (1, 2)]
+    assert_same(*results)
+    draws = results[0].attrs["draws"]
+    watched = ("leak_mask", "leak_residual", "leak_total", "beacon")
+    assert max(float(results[0][f"{name}_se"].max()) for name in watched) <= target
+    path = tmp_path / "m.checkpoint"
+    measure(STACK, draws=20, checkpoint=path)
+    assert_same(measure(STACK, target_se=target, checkpoint=path), results[0])
+    assert measure(STACK, target_se=1e-9, draws=18).attrs["draws"] == 18
+    assert draws > 20
+
+
+def test_progress_counts_every_draw() -> None:
+    seen: list[Progress] = []
+    measure(STACK, draws=20, progress=seen.append)
+    assert [state.draws for state in seen] == list(range(1, 21))
+    assert {state.wanted for state in seen} == {20}
+    assert seen[-1].rate > 0 and seen[-1].error > 0
+    measure(STACK, target_se=0.05, progress=seen.append)
+    assert seen[-1].wanted == seen[-1].draws
+
+
+def test_moments_are_those_of_the_samples() -> None:
+    drawn = list(samples(make_plan(STACK, 4, 0), False, 0, 30, 2))
+    moments = Moments()
+    for sample in drawn:
+        moments.add(sample)
+    k, q, common = (
+        np.array([getattr(s, name) for s in drawn]) for name in ("k_diag", "q_diag", "q_common")
+    )
+    np.testing.assert_allclose(moments.mean["k_diag"], k.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(moments.error("k_diag"), k.std(0, ddof=1) / np.sqrt(30), rtol=1e-9)
+    found = moments.observables()
+    share = (q - common).mean(0) / k.mean(0)
+    np.testing.assert_allclose(found["beacon"], share, atol=1e-12)
+    linear = (q - common - share * k) / k.mean(0)
+    np.testing.assert_allclose(
+        found["beacon_se"], linear.std(0, ddof=1) / np.sqrt(30), atol=1e-12, rtol=1e-6
+    )
+
+
+def test_the_root_of_a_square_that_may_be_negative() -> None:
+    value, error = root(np.array([4.0, 0.0, -1e-3]), np.array([0.04, 0.01, 0.01]))
+    np.testing.assert_allclose(value, [2.0, 0.0, 0.0])
+    np.testing.assert_allclose(error, [0.01, 0.1, 0.1], rtol=3e-3)
+
+
+def test_control_variates_tell_the_same_with_smaller_errors() -> None:
+    drawn = list(samples(make_plan(STACK, 4, 0), False, 0, 400, 2))
+    moments = Moments()
+    for sample in drawn:
+        moments.add(sample)
+    with_controls, without = moments.observables(), moments.observables(controls=False)
+    for name in ("log_z", "sink"):
+        later = (slice(None), slice(2, None))
+        error, larger = (found[f"{name}_se"][later] for found in (with_controls, without))
+        assert (error <= larger * 1.002).all()
+        assert np.median(larger / error) > 1.3
+        assert (np.abs(with_controls[name] - without[name])[later] < 4 * larger).all()
+    # token 0 sees only itself: its denominator is its score, whose mean is 0 exactly
+    assert np.abs(with_controls["log_z"][:, 0]).max() < 1e-9
+
+
+def test_controls_have_mean_zero() -> None:
+    drawn = list(samples(make_plan(STACK, 4, 1), False, 0, 400, 2))
+    for name in ("mean_score", "first_score"):
+        values = np.array([getattr(sample, name) for sample in drawn])[..., 1:]
+        z = values.mean(0) / (values.std(0, ddof=1) / np.sqrt(len(drawn)))
+        assert np.abs(z).max() < 4.5
+
+
+def test_standard_errors_are_honest() -> None:
+    """The spread of independent measurements is what each says of itself."""
+    runs = [measure(STACK, draws=25, contents=4, seed=seed) for seed in range(40)]
+    for name in ("k_diag", "log_z", "sink", "q_diag"):
+        value = np.array([run[name].values for run in runs])[..., 1:]
+        claimed = np.array([run[f"{name}_se"].values for run in runs])[..., 1:]
+        ratio = value.var(0, ddof=1) / (claimed**2).mean(0)
+        assert abs(ratio.mean() - 1) < 0.15, name
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"draws": 1}, "draws=1 is not allowed: give 2 to"),
+        ({"contents": 1}, "contents=1 is not allowed: give 2 to"),
+        ({"seed": -1}, "seed=-1 is not allowed"),
+        ({"threads": -1}, "threads=-1 is not allowed"),
+        ({"target_se": 0.0}, "target_se=0 is not allowed: give a positive number"),
+    ],
+)
+def test_numbers_out_of_range(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(RopeleakError, match=words):
+        measure(STACK, **options)
+
+
+def test_too_little_memory_is_refused_before_allocating(monkeypatch: pytest.MonkeyPatch) -> None:
+    huge = STACK.replace(context=20000, d_model=1024)
+    with pytest.raises(RopeleakError, match="GB are allowed: use fewer threads, fewer contents"):
+        measure(huge, draws=4, contents=64, threads=2)
+    monkeypatch.setenv("ROPELEAK_MEMORY_GB", "1e-5")
+    with pytest.raises(RopeleakError, match=r"needs 0\.0 GB and 0\.0 GB are allowed"):
+        measure(STACK, draws=4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"attention": {"alignment": 50.0}}, "alignment=50 cannot be drawn: with σ = 1"),
+        (
+            {"attention": {"alignment": 1.0, "latent": {"q_rank": None, "kv_rank": 4, "d_nope": 2,
+                                                       "d_rope": 4, "d_value": 4}}},
+            "cannot be drawn with latent",
+        ),
+        (
+            {"attention": {"qk_norm": "head", "latent": {"q_rank": None, "kv_rank": 4, "d_nope": 2,
+                                                         "d_rope": 4, "d_value": 4}}},
+            "qk_norm=head is not measured with latent",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_measured(changes: dict[str, Any], words: str) -> None:
+    fields = {name: getattr(STACK, name) for name in ("context", "d_model", "n_heads", "init")}
+    with pytest.raises(RopeleakError, match=words):
+        measure(Stack.build(**fields, **changes), draws=2)
+
+
+def test_numbers_that_leave_the_range_are_refused() -> None:
+    stack = Stack.build(
+        context=8, d_model=16, n_heads=1, n_blocks=12, norm={"placement": "none"},
+        mlp={"kind": "gated", "activation": "relu", "d_ff": 16},
+        init={"mlp_gain": 1e6, "embedding_var": 1e6, "score_std": 0.0},
+    )  # fmt: skip
+    for threads in (1, 2):
+        with pytest.raises(RopeleakError, match=r"leave the range of float32 (in|after) block"):
+            measure(stack, draws=4, threads=threads)
+
+
+def test_the_face(tmp_path: Path) -> None:
+    result = ropeleak.measure("pythia-160m", context=12, width=64, draws=3, contents=2)
+    assert result.stack.d_model == 64
+    assert any("d_model 768 -> 64" in line for line in result.approximations)
+    assert "mask" in result.verdict() or "denominator" in result.verdict()
+    assert len(result.table()) == 12
+    result.save(tmp_path / "a.nc")
+    assert_same(ropeleak.Result.load(tmp_path / "a.nc").dataset, result.dataset)
+    result.plot(tmp_path / "a.svg")
+    assert (tmp_path / "a.svg").stat().st_size > 1000
