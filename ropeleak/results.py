@@ -1,0 +1,397 @@
+"""`predict`, `measure` and `Result`: the face of ropeleak."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Union
+
+import numpy as np
+import xarray as xr
+
+from .errors import RopeleakError
+from .selection import at_position, pair_of_positions, representative_blocks
+from .spec import Stack
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from .simulate import Progress
+
+Source = Union[Stack, str, "os.PathLike[str]", Mapping[str, Any]]
+Keep = Literal["summary", "full"]
+Positions = Literal["auto", "dense", "grid"]
+Method = Literal["mean-field", "uniform", "sampled"]
+
+ENGINE: Literal["h5netcdf"] = "h5netcdf"
+_REQUIRED = ("leak_mask", "leak_residual", "leak_total", "beacon", "k_diag")
+
+
+def load_stack(source: Source, context: int | None = None) -> Stack:
+    """Return the architecture that a stack, a bundled name, a config or its path stands for.
+
+    Parameters
+    ----------
+    source
+        A `Stack`, the name of a bundled model (see `ropeleak.catalog`), the path of a Hugging
+        Face ``config.json`` or of its folder, or the parsed config.
+    context
+        Number of tokens; what ``source`` says, or at most 512 for a config, unless given.
+
+    Raises
+    ------
+    RopeleakError
+        If there is no such model or file, or the config cannot be treated.
+    """
+    if isinstance(source, Stack):
+        return source if context is None else source.set("context", context)
+    if isinstance(source, Mapping):
+        return Stack.from_hf(dict(source), context=context)
+    from . import catalog
+
+    return catalog.open_model(source, context)
+
+
+def predict(
+    source: Source,
+    *,
+    context: int | None = None,
+    keep: Keep = "summary",
+    positions: Positions = "auto",
+    method: Method = "mean-field",
+    seed: int | None = None,
+    heads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> "Result":
+    """Predict how much absolute position an architecture leaks at initialisation.
+
+    Parameters
+    ----------
+    source
+        A `Stack`, a bundled model's name, a ``config.json`` path, or the parsed config.
+    context
+        Number of tokens ``T``.
+    keep
+        ``"full"`` adds the matrices ``K``, ``Q`` and ``Q_common``, shape ``(L+1, T, T)``.
+    positions
+        ``"dense"`` computes every position, ``"grid"`` a log-spaced selection of them;
+        ``"auto"`` is dense while that is quick.
+    method
+        ``"mean-field"`` is the closed recursion, ``"uniform"`` its limit of small scores,
+        ``"sampled"`` draws heads at random, which is slower and has standard errors
+        (``<name>_se``) but expands in nothing.
+    seed, heads
+        Of the sampled method: the seed of its random numbers (0 unless given), and the heads that
+        each of its chains draws in every block.
+    progress
+        Called with the number of finished blocks after each of them.
+
+    Raises
+    ------
+    RopeleakError
+        If the source is unknown, cannot be treated, or needs more memory than there is.
+
+    Examples
+    --------
+    >>> result = predict("llama-3.1-8b", context=128)  # doctest: +SKIP
+    >>> print(result.verdict())  # doctest: +SKIP
+    """
+    stack = load_stack(source, context)
+    from ropeleak.theory.methods import predictor
+
+    run = predictor(method, seed=seed, heads=heads)
+    with _in_range(stack):
+        return Result(run(stack, keep=keep, positions=positions, progress=progress))
+
+
+def measure(
+    source: Source,
+    *,
+    context: int | None = None,
+    width: int | None = None,
+    draws: int | None = None,
+    contents: int = 8,
+    seed: int = 0,
+    target_se: float | None = None,
+    keep: Keep = "summary",
+    threads: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: "Callable[[Progress], None] | None" = None,
+) -> "Result":
+    """Measure what `predict` predicts, on random weights of finite width (Monte Carlo).
+
+    Parameters
+    ----------
+    source, context, keep
+        As in `predict`.
+    width
+        Measure a narrow stand-in with this ``d_model`` instead: see `Stack.proxy`.
+    draws
+        Draws of weights; 100 unless given, or as many as ``target_se`` takes.
+    contents
+        Contents that run through each draw.
+    seed
+        Decides every random number: the same seed gives the same numbers.
+    target_se
+        Largest standard error of the leaks (nats RMS) and the beacon that is wanted.
+    threads
+        Draws made at the same time; as many as there are processors unless given.
+    checkpoint
+        File that is written every few seconds and taken up where it exists.
+    progress
+        Called after every draw.
+
+    Raises
+    ------
+    RopeleakError
+        If the source cannot be measured, a number is out of range, there is too little memory, or
+        the checkpoint cannot be used.
+
+    Examples
+    --------
+    >>> result = measure("pythia-160m", context=64, width=128, draws=20)  # doctest: +SKIP
+    >>> float(result.dataset["leak_mask_se"].max())  # doctest: +SKIP
+    """
+    stack = load_stack(source, context)
+    from ropeleak import simulate
+
+    if width is not None:
+        stack = stack.proxy(width)
+    with _in_range(stack):
+        return Result(
+            simulate.measure(
+                stack, draws=draws, contents=contents, seed=seed, target_se=target_se, keep=keep,
+                threads=threads, checkpoint=checkpoint, progress=progress,
+            )
+        )  # fmt: skip
+
+
+@contextmanager
+def _in_range(stack: Stack) -> Iterator[None]:
+    """Turn an overflow into a sentence about the numbers that lead to it."""
+    try:
+        with np.errstate(over="raise", divide="raise", invalid="raise"):
+            yield
+    except (FloatingPointError, OverflowError) as error:
+        largest = max(stack.score_std(block) for block in range(stack.n_blocks))
+        raise RopeleakError(
+            f"the numbers of {stack.name} leave the range of floating point ({error}), with"
+            f" init.std={stack.init.std:.3g}, score_std={largest:.3g} and"
+            f" embedding_var={stack.embedding_var:.3g}: bring what is extreme nearer to 1"
+        ) from None
+
+
+class Result:
+    """Labelled numbers about one architecture, with what to do with them.
+
+    Parameters
+    ----------
+    dataset
+        Variables named as in `ropeleak.observables`; attributes ``stack`` (JSON), ``method``,
+        ``positions``, ``ropeleak`` (version) and ``approximations`` (one sentence a line). Where
+        ``<name>_se`` exists it is the standard error of ``<name>``.
+
+    Raises
+    ------
+    RopeleakError
+        If the dataset is not one of ropeleak's.
+    """
+
+    def __init__(self, dataset: xr.Dataset) -> None:
+        missing = [name for name in _REQUIRED if name not in dataset]
+        if missing or "stack" not in dataset.attrs:
+            lacking = missing[0] if missing else "attribute stack"
+            raise RopeleakError(f"this dataset is not a ropeleak result: it has no {lacking}")
+        self.dataset = dataset
+        try:
+            self.stack = Stack.model_validate_json(dataset.attrs["stack"])
+        except ValueError:
+            raise RopeleakError(
+                "this dataset's architecture cannot be read: it was written by another version"
+                f" of ropeleak ({dataset.attrs.get('ropeleak', 'unknown')})"
+            ) from None
+        self._rulers: dict[tuple[int, int], xr.Dataset] = {}
+
+    # Files
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the dataset as netCDF and return the path; on failure nothing is left there.
+
+        Raises
+        ------
+        RopeleakError
+            If the file cannot be written.
+        """
+        from .output import atomic
+
+        with atomic(path) as temporary:
+            self.dataset.to_netcdf(temporary, engine=ENGINE)
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Result":
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        RopeleakError
+            If the file is missing, unreadable, or not a ropeleak result.
+        """
+        try:
+            with open(path, "rb"):
+                pass
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise RopeleakError(f"cannot read {path}: {reason}") from None
+        try:
+            dataset = xr.load_dataset(path, engine=ENGINE)
+        except ImportError:
+            raise
+        except Exception:  # a damaged file makes HDF5 raise almost anything
+            raise RopeleakError(f"cannot read {path}: it is not a netCDF file") from None
+        try:
+            return cls(dataset)
+        except RopeleakError as error:
+            raise RopeleakError(f"cannot read {path}: {error}") from None
+
+    # Numbers
+
+    @property
+    def approximations(self) -> list[str]:
+        """What the numbers leave out of the model, one sentence each."""
+        return [line for line in self.dataset.attrs.get("approximations", "").split("\n") if line]
+
+    def ruler(self, i: int, i2: int) -> xr.Dataset:
+        """Return how well the same token at positions ``i`` and ``i2`` can be told apart.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``linear``, ``norm`` and ``combined``, each d′ in standard deviations, over
+            ``depth`` 0..L.
+
+        Raises
+        ------
+        RopeleakError
+            If a position is outside the context.
+        """
+        if (i, i2) not in self._rulers:
+            from ropeleak.theory import ruler as module
+
+            with _in_range(self.stack):
+                self._rulers[i, i2] = module.ruler(self.stack, i, i2)
+        return self._rulers[i, i2]
+
+    def table(
+        self, max_rows: int | None = None, positions: Sequence[int] | None = None
+    ) -> "pd.DataFrame":
+        """Return the leaks per block, and the state after it at some query positions.
+
+        Parameters
+        ----------
+        max_rows
+            Show at most so many representative blocks, the first and the last among them.
+        positions
+            Query positions of the columns ``beacon[i]``, ``k_diag[i]`` (after the block) and
+            ``sink_excess[i]`` (in it); the pair that the verdict names unless given.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Indexed by ``block`` (1..L); what is not defined is NaN.
+        """
+        import pandas as pd
+
+        from .describe import keys_seen
+
+        blocks = representative_blocks(self.dataset, max_rows)
+        columns: dict[str, Any] = {
+            "keys": [keys_seen(self.stack.attention[block - 1]) for block in blocks]
+        }
+        for name in ("leak_mask", "leak_residual", "leak_total"):
+            columns[name] = self.dataset[name].sel(block=blocks).values
+        if positions is None:
+            positions = pair_of_positions(self.stack.context)
+        for i in positions:
+            for name, dim in (("beacon", "depth"), ("k_diag", "depth"), ("sink_excess", "block")):
+                if name in self.dataset:
+                    values = at_position(self.dataset[name], i).sel({dim: blocks}).values
+                    columns[f"{name}[{i}]"] = values
+        return pd.DataFrame(columns, index=pd.Index(np.asarray(blocks), name="block"))
+
+    # Words and pictures
+
+    def verdict(self) -> str:
+        """Return what the numbers say, in plain words, one sentence or two a line."""
+        from .verdict import sentences
+
+        pair = pair_of_positions(self.stack.context)
+        ruler = self.ruler(*pair) if len(pair) == 2 else None
+        return "\n".join(sentences(self.dataset, self.stack, ruler, pair))
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> "Figure":
+        """Draw leak, beacon, variance and softmax denominator; save it where a path is given.
+
+        Parameters
+        ----------
+        path
+            A ``.pdf``, ``.png`` or ``.svg`` file.
+
+        Raises
+        ------
+        RopeleakError
+            If the file cannot be written or its suffix names no known format.
+        """
+        return plot_all({self.stack.name: self}, path)
+
+    def __repr__(self) -> str:
+        method = self.dataset.attrs.get("method", "unknown method")
+        return (
+            f"<ropeleak.Result {self.stack.name!r}: {self.stack.n_blocks} blocks,"
+            f" context {self.stack.context}, {method}>"
+        )
+
+    def _repr_html_(self) -> str:
+        verdict = "".join(f"<p>{escape(line)}</p>" for line in self.verdict().split("\n"))
+        table = self.table(max_rows=12).to_html(float_format=lambda value: f"{value:.3g}")
+        return f"<h4>{escape(self.stack.name)}</h4>{verdict}{table}"
+
+
+def plot_all(results: Mapping[str, Result], path: str | os.PathLike[str] | None = None) -> "Figure":
+    """Draw results over each other, by label, as `Result.plot` does for one."""
+    from ropeleak.figures import prediction, style
+
+    from .output import atomic, check_figure
+
+    if path is not None:
+        check_figure(path)
+    figure = prediction.plot({label: result.dataset for label, result in results.items()})
+    if path is not None:
+        with atomic(path) as temporary:
+            style.save(figure, temporary)
+    return figure
+
+
+def plot_agreement(
+    predicted: Result, measured: Result, path: str | os.PathLike[str] | None = None
+) -> "Figure":
+    """Draw a prediction as lines over a measurement as bands; save it where a path is given.
+
+    Raises
+    ------
+    RopeleakError
+        If the file cannot be written or its suffix names no known format.
+    """
+    from ropeleak.figures import agreement, style
+
+    from .output import atomic, check_figure
+
+    if path is not None:
+        check_figure(path)
+    figure = agreement.plot(predicted.dataset, measured.dataset)
+    if path is not None:
+        with atomic(path) as temporary:
+            style.save(figure, temporary)
+    return figure
