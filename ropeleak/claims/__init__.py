@@ -1,0 +1,42 @@
+"""The claims about position leakage, each as an experiment that decides it.
+
+A row of `MODULES` per claim; nothing of an experiment is loaded before it is asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ropeleak.errors import RopeleakError
+from ropeleak.spec.explain import nearest, shorten
+
+if TYPE_CHECKING:
+    from .claim import Claim
+
+__all__ = ["MODULES", "load", "names"]
+
+MODULES = (
+    "relative_scores", "mask_denominator", "closed_origin", "fifty_vs_hundred", "bos_anchor",
+    "ntk_suppresses", "window_accumulates", "sinks_fingerprint", "beyond_training", "plugs",
+)  # fmt: skip
+"""The modules of the claims, in their order; a claim's id has hyphens."""
+
+
+def names() -> tuple[str, ...]:
+    """Return the ids of all claims, in their order."""
+    return tuple(module.replace("_", "-") for module in MODULES)
+
+
+def load(name: str) -> "Claim":
+    """Return a claim by its id.
+
+    Raises
+    ------
+    RopeleakError
+        If there is none of that id (the nearest is suggested).
+    """
+    key = name.strip().lower()
+    if key not in names():
+        close = nearest(name, list(names()), cutoff=0.0)
+        raise RopeleakError(f"there is no claim {shorten(name)}: did you mean {close}?")
+    claim: Claim = import_module(f".{key.replace('-', '_')}", __name__).CLAIM
+    return claim

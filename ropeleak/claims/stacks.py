@@ -1,0 +1,69 @@
+"""The decoder that experiments start from, and what is read off its numbers."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ropeleak.selection import at_position
+from ropeleak.spec import Stack
+
+from .lab import Budget
+from .number import Means, Number, predicted
+
+WINDOW = 16
+"""Keys of the windows that are compared with full attention."""
+FACTOR = 4.0
+"""Contexts are this many times the trained length where a RoPE scaling extends them."""
+ALIGNED = 2.0
+"""``m`` of the stacks whose queries and keys are aligned, as training may make them."""
+LEAK = {"mask": 0, "residual": 1}
+"""Columns of the mean squares that a draw leaves."""
+
+
+def decoder(budget: Budget, **changes: Any) -> Stack:
+    """Return the decoder of a budget: pre-norm attention blocks, σ = γ = 1; fields may be changed.
+
+    It has no MLPs: they read each token alone and dilute what attention writes.
+    """
+    fields: dict[str, Any] = {
+        "name": "decoder", "context": budget.context, "n_blocks": budget.n_blocks,
+        "d_model": 128, "n_heads": 4, "mlp": {"kind": "none"},
+        "init": {"scheme": "fan_in", "score_std": 1.0, "attention_gain": 1.0},
+    }  # fmt: skip
+    return Stack.build(**{**fields, **changes})
+
+
+def ropes(context: int) -> dict[str, dict[str, Any]]:
+    """Return the RoPE scalings that reach ``context`` from a quarter of it, by name."""
+    trained = max(int(context / FACTOR), 1)
+    extended = {"factor": FACTOR, "original_context": trained, "max_context": context}
+    bands = {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    return {
+        "none": {"type": "default"},
+        "linear": {"type": "linear", **extended},
+        "NTK": {"type": "ntk", **extended},
+        "YaRN": {"type": "yarn", **extended},
+        "llama3": {"type": "llama3", **extended, **bands},
+    }
+
+
+def square(means: Means, hole: str, block: int = -1) -> float:
+    """Return a measured leak of a block as a mean square (nats²)."""
+    return float(means["leak"][block, LEAK[hole]])
+
+
+def predicted_square(dataset: xr.Dataset, hole: str, block: int = -1) -> Number:
+    """Return a predicted leak of a block as a mean square (nats²)."""
+    return predicted(float(dataset[f"leak_{hole}"].values[block]) ** 2)
+
+
+def beacon(means: Means, position: int, depth: int = -1) -> float:
+    """Return the measured beacon strength at a depth and position."""
+    shared = means["q_diag"][depth, position] - means["q_common"][depth, position]
+    return float(shared / means["k_diag"][depth, position])
+
+
+def predicted_at(dataset: xr.Dataset, name: str, position: int, index: int = -1) -> Number:
+    """Return a predicted quantity at a position and depth or block."""
+    return predicted(float(np.asarray(at_position(dataset[name], position).values)[index]))
