@@ -30,16 +30,21 @@ def _rows(family: str, module: str, *names: str) -> list[Row]:
 TABLE: dict[str, Row] = {
     row.name: row
     for row in (
-        *_rows("rope", "rope", "rope-group-law", "rope-relative", "rope-converse", "rope-break",
-               "rope-dynamic"),
+        *_rows("rope", "rope", "rope-group-law", "rope-relative", "rope-converse"),
+        *_rows("rope", "rope_breaks", "rope-break", "rope-break-mean", "rope-dynamic",
+               "rope-switch", "rope-cache"),
         *_rows("rope", "rope_kernel", "rope-kernel", "rope-kernel-series", "rope-kernel-decay",
-               "rope-kernel-rms", "rope-unseen"),
+               "rope-kernel-rms"),
+        *_rows("rope", "rope_angles", "rope-wavelengths", "rope-unseen", "rope-unseen-comb"),
         *_rows("softmax", "denominator", "denominator-moments", "log-denominator",
                "log-denominator-series", "log-denominator-bounds"),
         *_rows("softmax", "null_key", "null-key-denominator", "null-key-row-sum",
                "null-key-row-sum-square", "null-key-participation"),
         *_rows("softmax", "participation", "participation-ratio", "participation-series",
-               "denominator-heat", "finite-head"),
+               "denominator-heat"),
+        *_rows("softmax", "finite_head", "finite-head", "finite-head-denominator",
+               "finite-head-participation"),
+        *_rows("softmax", "key_share", "key-share", "key-weights"),
         *_rows("softmax", "mask_leak", "mask-gradient", "mask-gradient-series", "window-keys",
                "mask-leak-constant"),
         *_rows("uniform", "averaging", "averaging-hausdorff", "averaging-eigenvectors",
@@ -55,7 +60,7 @@ TABLE: dict[str, Row] = {
         *_rows("ruler", "ruler", "ruler-linear", "ruler-norm", "ruler-fisher", "ruler-scaling"),
         *_rows("precision", "precision", "rounding-error", "precision-angle",
                "precision-positions", "precision-tables", "precision-rotation", "precision-bound"),
-        *_rows("residual", "residual", "residual-leak", "key-weights", "frequencies-drop-out"),
+        *_rows("residual", "residual", "residual-leak", "frequencies-drop-out"),
     )
 }  # fmt: skip
 

@@ -46,6 +46,10 @@ MISSING = 1 - sp.exp(-sp.exp(u + sigma * Z))
 TONELLI = Cited(
     "Mean and integral may be exchanged: the integrand has one sign.", "Tonelli's theorem"
 )
+FUBINI = Cited(
+    "Mean and integral may be exchanged: for each $Z$ the integrand has one sign, so that its size"
+    r" integrates to $|\ln Z|$, whose mean is finite.", "Fubini's theorem"
+)
 INDEPENDENT = Recurrence(
     "Keys are independent, so each multiplies the transform of the sum:",
     sp.Function("E")(keys), phi(t) ** keys,
@@ -87,6 +91,7 @@ def denominator_moments() -> Theorem:
                      n * (m2 - m1**2) / (n * m1) ** 2,
                      (sp.exp(sigma**2) - 1) / n),
         ),
+        quantity=r"\operatorname{Var}Z_n/(\mathbb{E}Z_n)^2",
         arguments=(n, sigma),
     )  # fmt: skip
 
@@ -106,12 +111,12 @@ def log_denominator() -> Theorem:
             Identity("The derivative of $e^{-t}-e^{-tZ}$ over $t$ in $Z$ is an exponential,",
                      sp.Derivative((sp.exp(-t) - sp.exp(-t * total)) / t, total),
                      sp.exp(-t * total)),
-            Identity("whose integral"
-                     " is", sp.Integral(sp.exp(-t * total), (t, 0, sp.oo)), 1 / total),
+            Identity("whose integral is", sp.Integral(sp.exp(-t * total), (t, 0, sp.oo)),
+                     1 / total),
             Identity("At $Z=1$ the integrand vanishes, so its integral is the logarithm"
                      " (Frullani):",
                      sp.Integral(1 / y, (y, 1, total)), sp.log(total)),
-            TONELLI,
+            FUBINI,
             INDEPENDENT,
             Substitution("On a logarithmic scale,",
                          sp.Integral((sp.exp(-t) - phi(t) ** n) / t, (t, 0, sp.oo)),
@@ -122,6 +127,7 @@ def log_denominator() -> Theorem:
                        sp.Integral(sp.exp(-sp.exp(u)) - (1 - deficit(u)) ** n, (u, -sp.oo, sp.oo)),
                        sp.Integral(sp.exp(-sp.exp(u)) - KEPT, (u, -sp.oo, sp.oo)), by="powers"),
         ),
+        quantity=r"\mathbb{E}\ln Z_n",
         arguments=(n, sigma),
         compiler=gaussian_line(u, {deficit(u): MISSING}),
     )  # fmt: skip
@@ -169,9 +175,12 @@ def log_denominator_series() -> Theorem:
                      + in_h.subs(values).subs(h, 1 / n).subs(c, sp.exp(sigma**2)),
                      claim, by="logarithms"),
         ),
+        quantity=r"\mathbb{E}\ln Z_n",
+        relation=r"\approx",
         arguments=(n, sigma),
-        validity="An asymptotic series: of use where its last term is small, that is for $n$ well"
-        r" above $e^{2\sigma^2}$; the integral of Theorem log-denominator holds everywhere.",
+        validity=r"An asymptotic series, whose terms fall off as powers of $e^{k\sigma^2}/n$ with"
+        r" ever larger $k$. It is within $0.01$ nats for $n$ above $3e^{2\sigma^2}$; the integral"
+        " of Theorem log-denominator holds everywhere.",
     )  # fmt: skip
 
 
@@ -199,8 +208,7 @@ def log_denominator_bounds() -> Theorem:
                         v**2 * w / (1 + w) * sp.exp(v / (1 + w))),
             Identity("With $v=s_j-\\ln(Z/n)$, the mean of $e^v$ over keys is the ratio of $Z$ to"
                      " itself, so that $1\\ge1$ plus the mean of $v$: $\\ln(Z/n)$ is at least the"
-                     " mean"
-                     " score, whose mean is 0.",
+                     " mean score, whose mean is 0.",
                      sp.Sum(sp.exp(score[j] - sp.log(total / count)), (j, 1, count)) / count,
                      sp.Sum(sp.exp(score[j]), (j, 1, count)) / total, by="sums"),
             Identity("With $v=\\ln(Z/E Z)$ the mean of $e^v$ over scores is 1, so that"
@@ -208,5 +216,7 @@ def log_denominator_bounds() -> Theorem:
                      sp.log(n * mean_over_normal(sp.exp(sigma * Z))), sp.log(n) + sigma**2 / 2,
                      by="logarithms"),
         ),
+        quantity=r"\mathbb{E}\ln Z_n",
+        relation=r"\le",
         arguments=(n, sigma),
     )  # fmt: skip

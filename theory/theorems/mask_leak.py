@@ -21,8 +21,7 @@ def mask_gradient() -> Theorem:
         title="The mask leak in closed form",
         statement="At a fixed offset the mean log attention weight of full causal attention falls"
         " with the query's absolute position, by the following derivative. It depends on nothing"
-        " but"
-        " the number of keys and the spread of the scores, and is near $-1/n$.",
+        " but the number of keys and the spread of the scores, and is near $-1/n$.",
         hypotheses=(*SCORES, "the mean score depends on the offset alone",
                     "each token more is one key more"),
         symbols=(KEYS, SCORE_STD),
@@ -43,6 +42,7 @@ def mask_gradient() -> Theorem:
                                  (u, -sp.oo, sp.oo)),
                      sp.Integral(KEPT * sp.log(1 - deficit(u)), (u, -sp.oo, sp.oo)), by="powers"),
         ),
+        quantity=r"\partial_n\,\mathbb{E}\ln a",
         arguments=(n, sigma),
         compiler=gaussian_line(u, {deficit(u): MISSING}),
     )  # fmt: skip
@@ -64,6 +64,8 @@ def mask_gradient_series() -> Theorem:
             Identity("From the series of Theorem log-denominator-series,",
                      -sp.Derivative(series, n), -1 / n - (sp.exp(sigma**2) - 1) / (2 * n**2)),
         ),
+        quantity=r"\partial_n\,\mathbb{E}\ln a",
+        relation=r"\approx",
         arguments=(n, sigma),
         validity="The next term is of order $1/n^3$.",
     )  # fmt: skip
@@ -87,6 +89,7 @@ def window_keys() -> Theorem:
             Identity("The keys are those from $\\max(i+1-w,0)$ to $i$; there are",
                      i + 1 - sp.Max(i + 1 - w, 0), sp.Min(i + 1, w), by="minmax"),
         ),
+        quantity=r"n_i",
         arguments=(i, w),
     )  # fmt: skip
 
@@ -112,9 +115,9 @@ def mask_leak_constant() -> Theorem:
         " variance of $\\ln n$ at equal offsets, averaged over the band of offsets up to half the"
         " context) tends to a constant, about a quarter of a square nat: the root mean square leak"
         " is half a nat at any length.",
-        hypotheses=(("$\\sigma\\to0$, so that $\\ln"
-                    " Z_i=\\ln(i+1)$"), ("offsets and positions in units of"
-                    " the context are continuous"), "every entry of the band weighs the same"),
+        hypotheses=("$\\sigma\\to0$, so that $\\ln Z_i=\\ln(i+1)$",
+                    "offsets and positions in units of the context are continuous",
+                    "every entry of the band weighs the same"),
         symbols=(Domain(x, "an offset over the context", "0 to 1/2"),),
         steps=(
             Identity("At offset $x$ the query's position is uniform on $[x,1]$. Its logarithm has",
@@ -136,6 +139,7 @@ def mask_leak_constant() -> Theorem:
                      + sp.Rational(4, 3) * sp.log(2) ** 2 - sp.Rational(8, 9) * sp.log(2) ** 3
                      - sp.Rational(14, 3) * sp.zeta(3), by="expand"),
         ),
+        quantity=r"\lim_{T\to\infty}\text{mask leak}^2",
         arguments=(),
         validity="At finite context the constant is approached from below: 0.2303 at 96 tokens,"
         " 0.2495 at 4096.",

@@ -87,7 +87,7 @@ def _growth(name: str, title: str, statement: str, hypotheses: tuple[str, ...],
             symbols: tuple[Domain, ...], step: Recurrence, *before: Identity,
             arguments: tuple[sp.Symbol, ...]) -> Theorem:  # fmt: skip
     return Theorem(name, title, statement, (*hypotheses, "wide limit"), symbols,
-                   (*before, step), arguments)  # fmt: skip
+                   (*before, step), arguments=arguments)  # fmt: skip
 
 
 @cache

@@ -96,56 +96,6 @@ def residual_leak() -> Theorem:
 
 
 @cache
-def key_weights() -> Theorem:
-    """Mean attention weights to second order in the scores."""
-    s, t, r = sp.symbols("s t r", real=True)
-    rest = sp.Symbol("R", positive=True)
-    own, mixed, mean_mixed, mean_own = sp.symbols("S_jj S_j S_.. S_d", real=True)
-    a, b, e = (sp.exp(v) / (sp.exp(s) + sp.exp(t) + sp.exp(r) + rest) for v in (s, t, r))
-    x, y, z = sp.symbols("x y z", real=True)
-    size = sp.Symbol("n", positive=True)
-    weight = 1 / size
-    return Theorem(
-        name="key-weights",
-        title="Which keys draw attention before training",
-        statement="To second order in the scores, the mean weight of key $j$ exceeds uniform"
-                  " attention"
-        " by half its score's variance less its covariance with the row's mean score, relative to"
-        " the"
-        " row: a token that is less correlated with the others draws more. It is a sink that exists"
-        " before training.",
-        hypotheses=("centred scores", "small scores"),
-        symbols=(Domain(size, "the number of keys", "from 1"),
-                 Domain(own, "the variance of key $j$'s score", "from 0"),
-                 Domain(mixed, "its covariance with the row's mean score", "real"),
-                 Domain(mean_mixed, "the variance of the row's mean score", "from 0"),
-                 Domain(mean_own, "the mean variance of the row's scores", "from 0")),
-        steps=(
-            Identity("The softmax weight $a_s$ has in two other scores the second derivative",
-                     sp.Derivative(a, t, r), 2 * a * b * e),
-            Identity("in its own and another,", sp.Derivative(a, s, t),
-                     a * (1 - a) * (-b) + a * a * b),
-            Identity("in another twice,", sp.Derivative(a, (t, 2)), a * (2 * b**2 - b)),
-            Identity("and in its own twice: in all $a_s[(\\delta_{sk}-a_k)(\\delta_{sl}-a_l)-a_k("
-                     "\\delta_{kl}-a_l)]$.", sp.Derivative(a, (s, 2)),
-                     a * ((1 - a) ** 2 - a * (1 - a))),
-            Identity("At equal scores all weights are $1/n$. Half the contraction with the"
-                     " covariance of"
-                     " the scores compares the mean squared deviation $x$ of the key from the"
-                     " row's mean"
-                     " $z$ with that of an average key, $y$:",
-                     weight * (1 + GaussianMean((x - z) ** 2, {(x, x): own, (x, z): mixed,
-                                                              (z, z): mean_mixed}) / 2
-                               - GaussianMean((y - z) ** 2, {(y, y): mean_own, (y, z): mean_mixed,
-                                                             (z, z): mean_mixed}) / 2),
-                     weight * (1 + own / 2 - mixed + mean_mixed - mean_own / 2)),
-        ),
-        arguments=(size, own, mixed, mean_mixed, mean_own),
-        validity="The next terms are of fourth order in the scores.",
-    )  # fmt: skip
-
-
-@cache
 def frequencies_drop_out() -> Theorem:
     """Why RoPE's frequencies hardly matter at initialisation."""
     kernel = sp.Symbol("kappa", real=True)
