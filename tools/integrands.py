@@ -15,8 +15,8 @@ from ropeleak.theory.theorems import load
 from ropeleak.theory.theorems.denominator import MISSING, deficit, logit, n, sigma, t, u, y
 from ropeleak.theory.theorems.gaussian import Z
 from ropeleak.theory.theorems.key_share import FIRST, first, own_std
-from ropeleak.theory.theorems.numeric import stable
 from ropeleak.theory.theorems.null_key import constant as null
+from ropeleak.theory.theorems.numeric import stable
 from ropeleak.theory.theorems.participation import SECOND, second
 
 TARGET = Path(__file__).parents[1] / "theory" / "integrands.py"

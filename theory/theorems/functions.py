@@ -33,27 +33,6 @@ class Dirichlet(Named):
         return sp.sin(n * x / 2) / (n * sp.sin(x / 2))
 
 
-class Kept(Named):
-    """``sin(h/2) / (h/2)``, the mean cosine of an error that is uniform in ``±h/2``."""
-
-    tex = r"\operatorname{kept}"
-    nargs = 1
-    is_real = True
-
-    def doit(self, **hints: Any) -> sp.Expr:
-        """Return the ratio of sine and angle."""
-        (h,) = self.args
-        return sp.sin(h / 2) / (h / 2)
-
-
-class Ulp(Named):
-    """The spacing of floating-point numbers with some bits of significand."""
-
-    tex = r"\operatorname{ulp}"
-    nargs = 2
-    is_nonnegative = True
-
-
 def spacing(x: Any, bits: Any) -> Array:
     """Return the spacing of floating-point numbers with ``bits`` bits at ``x``; 0 at 0."""
     size = np.abs(np.asarray(x, dtype=float))
@@ -71,7 +50,7 @@ def dirichlet(x: Any, n: Any) -> Array:
 
 NUMERIC: dict[str, Any] = {
     "Dirichlet": dirichlet,
-    "Kept": lambda h: np.sinc(np.asarray(h) / (2 * np.pi)),
-    "Ulp": spacing,
+    "kept": lambda h: np.sinc(np.asarray(h) / (2 * np.pi)),
+    "ulp": spacing,
 }
 """The functions as lambdified formulas call them."""

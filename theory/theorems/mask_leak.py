@@ -27,14 +27,14 @@ def mask_gradient() -> Theorem:
         symbols=(KEYS, SCORE_STD),
         steps=(
             DEFICIT,
-            Identity("The log weight is the score less $\\ln Z$. Of its mean (Theorem"
-                     " log-denominator) only the second part knows $n$; under the integral,",
+            Identity(r"The log weight is the score less $\ln Z$. Of its mean (Theorem"
+                     r" log-denominator) only the second part knows $n$; under the integral,",
                      -sp.Derivative(integrand, n), sp.log(1 - deficit(u)) * (1 - deficit(u)) ** n),
             Identity("From one query to the next, the change is exactly",
                      (1 - deficit(u)) ** n - (1 - deficit(u)) ** (n + 1),
                      deficit(u) * (1 - deficit(u)) ** n),
-            Identity("Without spread, $\\varphi=e^{-t}$ with $t=e^u$, and the derivative is that of"
-                     " $-\\ln n$:",
+            Identity(r"Without spread, $\varphi=e^{-t}$ with $t=e^u$, and the derivative is that of"
+                     r" $-\ln n$:",
                      sp.Integral(-sp.exp(u) * sp.exp(-n * sp.exp(u)), (u, -sp.oo, sp.oo)),
                      -1 / n),
             Identity("In general it is",
@@ -78,9 +78,9 @@ def window_keys() -> Theorem:
     return Theorem(
         name="window-keys",
         title="A window stops the mask leak",
-        statement="Under a window of $w$ keys the query at $i$ sees $\\min(i+1,w)$ keys. From"
-        " position $w-1$ on the number is constant, and nothing of the denominator's law depends on"
-        " absolute position.",
+        statement=r"Under a window of $w$ keys the query at $i$ sees $\min(i+1,w)$ keys. From"
+        r" position $w-1$ on the number is constant, and nothing of the denominator's law depends"
+        r" on absolute position.",
         hypotheses=("the window counts the query's own token",),
         symbols=(Domain(i, "the query's position", "from 0"), Domain(w, "the window", "from 1")),
         steps=(
@@ -111,10 +111,10 @@ def mask_leak_constant() -> Theorem:
     return Theorem(
         name="mask-leak-constant",
         title="The mask leak is scale-free",
-        statement="In a long text under full causal attention and small scores, the mask leak (the"
-        " variance of $\\ln n$ at equal offsets, averaged over the band of offsets up to half the"
-        " context) tends to a constant, about a quarter of a square nat: the root mean square leak"
-        " is half a nat at any length.",
+        statement=r"In a long text under full causal attention and small scores, the mask leak (the"
+        r" variance of $\ln n$ at equal offsets, averaged over the band of offsets up to half the"
+        r" context) tends to a constant, about a quarter of a square nat: the root mean square leak"
+        r" is half a nat at any length.",
         hypotheses=("$\\sigma\\to0$, so that $\\ln Z_i=\\ln(i+1)$",
                     "offsets and positions in units of the context are continuous",
                     "every entry of the band weighs the same"),
@@ -132,8 +132,9 @@ def mask_leak_constant() -> Theorem:
             Antiderivative("The leak integrates to polylogarithms:",
                            sp.Integral((1 - x) * variance, (x, 0, half)),
                            primitive.subs(x, half), primitive=primitive, by="polylogarithms"),
-            Cited("The trilogarithm at one half, $\\mathrm{Li}_3$, is $\\tfrac{7}{8}\\zeta(3)-"
-                  "\\tfrac{\\pi^2}{12}\\ln2+\\tfrac{1}{6}\\ln^3 2$.", "Landen, 1780"),
+            Cited(r"The trilogarithm at one half, $\mathrm{Li}_3$, is"
+                  r" $\tfrac{7}{8}\zeta(3)-\tfrac{\pi^2}{12}\ln2+\tfrac{1}{6}\ln^3 2$.",
+                  "Landen, 1780"),
             Identity("With it, the mean over the band is", value.subs(third, landen),
                      sp.Rational(11, 3) + sp.Rational(8, 3) * sp.log(2)
                      + sp.Rational(4, 3) * sp.log(2) ** 2 - sp.Rational(8, 9) * sp.log(2) ** 3

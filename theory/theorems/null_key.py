@@ -112,8 +112,8 @@ def null_key_row_sum_square() -> Theorem:
     return Theorem(
         name="null-key-row-sum-square",
         title="How unevenly a null key leaves its rest",
-        statement="The mean square of a row's sum is one integral too. It exceeds the square of"
-        " the mean: how much is lost to the null key differs from row to row.",
+        statement="The mean square of a row's sum is one integral too. It exceeds the square of the"
+        " mean: how much is lost to the null key differs from row to row.",
         hypotheses=(*SCORES, "the logit is given"),
         symbols=(KEYS, SCORE_STD, LOGIT),
         steps=(
@@ -159,7 +159,7 @@ def null_key_participation() -> Theorem:
                      sp.Integral(t * sp.exp(-t * (total + constant)), (t, 0, sp.oo)),
                      1 / (total + constant) ** 2),
             Substitution(r"With $\chi$ the mean of a key's squared weight under it, all keys"
-                         " together are, on a logarithmic scale,",
+                         r" together are, on a logarithmic scale,",
                          sp.Integral(t * sp.exp(-t * sp.exp(logit)) * curvature(t)
                                      * phi(t) ** (n - 1), (t, 0, sp.oo)),
                          sp.Integral(sp.exp(2 * u) * weight * curvature(sp.exp(u))

@@ -62,7 +62,7 @@ def participation_ratio() -> Theorem:
             Identity("Without spread of the scores this gives uniform attention:",
                      n * sp.Integral(t * sp.exp(-t) * sp.exp(-t) ** (n - 1), (t, 0, sp.oo)), 1 / n),
             Substitution(r"With $\\chi$ the mean of that derivative, the integral over all keys"
-                         " becomes, on a logarithmic scale,",
+                         r" becomes, on a logarithmic scale,",
                          sp.Integral(t * curvature(t) * phi(t) ** (n - 1), (t, 0, sp.oo)),
                          sp.Integral(sp.exp(2 * u) * curvature(sp.exp(u))
                                      * phi(sp.exp(u)) ** (n - 1), (u, -sp.oo, sp.oo)),
@@ -90,8 +90,8 @@ def participation_series() -> Theorem:
     return Theorem(
         name="participation-series",
         title="The participation ratio for many keys",
-        statement="A row over many keys reads about $n e^{-\\sigma^2}$ of them; the correction in"
-        " $1/n$ lowers the ratio.",
+        statement=r"A row over many keys reads about $n e^{-\sigma^2}$ of them; the correction in"
+        r" $1/n$ lowers the ratio.",
         hypotheses=SCORES,
         symbols=(KEYS, SCORE_STD, Domain(c, r"$e^{\sigma^2}$", "from 1"),
                  Domain(h, "$1/n$", "positive")),
@@ -100,8 +100,8 @@ def participation_series() -> Theorem:
             Identity("so the $k$-th moment of a weight over its mean is $c^{k(k-1)/2}$:",
                      sp.exp(k**2 * sigma**2 / 2) / sp.exp(sigma**2 / 2) ** k,
                      sp.exp(sigma**2) ** (k * (k - 1) / 2), by="exponents"),
-            Series("Let the mean squared weight be $c+\\alpha$ and the mean weight $1+\\beta$;"
-                   " $x$ counts their powers. Then",
+            Series(r"Let the mean squared weight be $c+\alpha$ and the mean weight $1+\beta$; $x$"
+                   r" counts their powers. Then",
                    (c + x * a) / (1 + x * b) ** 2,
                    c + x * (a - 2 * b * c) + x**2 * (3 * c * b**2 - 2 * a * b),
                    variable=x, power=3, by="expand"),
@@ -134,8 +134,8 @@ def denominator_heat() -> Theorem:
     return Theorem(
         name="denominator-heat",
         title="Denominator and participation are one quantity",
-        statement="As the variance $v$ of the scores grows, the mean log denominator grows by half"
-        " of what the participation ratio leaves to one. It starts from $\\ln n$.",
+        statement=r"As the variance $v$ of the scores grows, the mean log denominator grows by half"
+        r" of what the participation ratio leaves to one. It starts from $\ln n$.",
         hypotheses=("independent Gaussian scores of variance $v$",),
         symbols=(Domain(v, "the variance of a score", "positive"),
                  Domain(a[j], "the weight of a key", "0 to 1"),

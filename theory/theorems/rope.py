@@ -57,7 +57,7 @@ def rope_group_law() -> Theorem:
         statement="On every pair RoPE acts as a rotation $R(a)$ of the plane. Rotations compose by"
         " adding angles and transposing one turns it back; a head of any even size is a direct sum"
         " of such pairs, so the same holds for all of it.",
-        hypotheses=("each pair of a head is turned by an angle that is the same for query and key",),
+        hypotheses=("each pair is turned by an angle that is the same for query and key",),
         symbols=(Domain(a, "an angle", "real"), Domain(b, "an angle", "real")),
         steps=(
             Identity(
@@ -104,7 +104,7 @@ def rope_relative() -> Theorem:
         title="RoPE scores depend on offsets alone",
         statement="For every even number of rotated entries, every choice of frequencies that does"
         " not depend on position, both pair layouts and any partial rotation, the score of a query"
-        r" at $m$ and a key at $n$ is a function of the two contents and of $m-n$.",
+        " at $m$ and a key at $n$ is a function of the two contents and of $m-n$.",
         hypotheses=(
             "query and key are turned with the same frequencies",
             "no frequency depends on the position or on the length of the text",
@@ -114,8 +114,8 @@ def rope_relative() -> Theorem:
                  Domain(n, "the key's position", "real")),
         steps=(
             layout("In the half layout entry $r$ is paired with entry $r+p$. Pair by pair,", half),
-            layout("In the interleaved layout entries $2r$ and $2r+1$ are paired,"
-                   " and", interleaved),
+            layout("In the interleaved layout entries $2r$ and $2r+1$ are paired, and",
+                   interleaved),
             Identity(
                 "Entries that are not rotated are pairs of frequency 0. Where both angles agree, as"
                 " theirs do, a pair adds the plain product of its entries:",

@@ -23,9 +23,9 @@ def rope_wavelengths() -> Theorem:
     return Theorem(
         name="rope-wavelengths",
         title="The wavelengths of RoPE",
-        statement="With frequencies $b^{-r/p}$ the pairs turn once in so many tokens as follows: a"
-        " geometric series from $2\\pi$ to almost $2\\pi b$. A text of $T$ tokens holds a whole turn"
-        " of the pairs up to number $p\\log_b((T-1)/2\\pi)$.",
+        statement=r"With frequencies $b^{-r/p}$ the pairs turn once in so many tokens as follows: a"
+        r" geometric series from $2\pi$ to almost $2\pi b$. A text of $T$ tokens holds a whole turn"
+        r" of the pairs up to number $p\log_b((T-1)/2\pi)$.",
         hypotheses=("geometric frequencies $b^{-r/p}$, as in unscaled RoPE",),
         symbols=(Domain(r, "the number of a pair", "integer from 0 to $p-1$"), PAIRS, BASE),
         steps=(
@@ -88,8 +88,8 @@ def rope_unseen_comb() -> Theorem:
         steps=(
             Cited("The mean over pairs is a Riemann sum of a continuous function.",
                   "definition of the Riemann integral"),
-            Definition("The pair at $x$ has wavelength $2\\pi b^{x}$ (Theorem rope-wavelengths); it"
-                       " fits into $T-1$ up to", first, seen),
+            Definition(r"The pair at $x$ has wavelength $2\pi b^{x}$ (Theorem rope-wavelengths); it"
+                       r" fits into $T-1$ up to", first, seen),
             Antiderivative(r"Beyond, the pair at $x$ has not seen a share $1-b^{x_0-x}$:",
                            sp.Integral(1 - base ** (first - x), (x, first, 1)),
                            1 - first - (1 - base ** (first - 1)) / sp.log(base),

@@ -45,8 +45,8 @@ def rope_break() -> Theorem:
             Identity(r"and a change of the phase by $\delta$ moves it by",
                      GaussianMean((changed - score) ** 2, content), 8 * sp.sin(delta / 2) ** 2),
             Identity(r"Pairs are independent and each has $\sigma^2/p$ of the score's variance,"
-                     r" which the variance 2 of the first line stands for. The mean squares add"
-                     r" up, and the root mean square change of the score is",
+                     r" which the variance 2 of the first line stands for. The mean squares add up,"
+                     r" and the root mean square change of the score is",
                      sp.sqrt(sigma**2 / (2 * p) * sp.Sum(8 * sp.sin(change[r] / 2) ** 2,
                                                          (r, 0, p - 1))),
                      break_of(change), by="sums"),
@@ -67,11 +67,11 @@ def rope_break_mean() -> Theorem:
     return Theorem(
         name="rope-break-mean",
         title="The size of a break over a range",
-        statement="Let a pair's phase change by a multiple $x$ of how far its frequency moves, as"
-        " at offset $x$ after a change of the base, or at key $x$ of a cache that was filled under"
-        " another one. Over $x=0,\\ldots,N-1$ the root mean square change of a score is in closed"
-        " form. It tends to $\\sqrt2\\,\\sigma$, two scores that have nothing in common, when every"
-        " pair has moved by many turns.",
+        statement=r"Let a pair's phase change by a multiple $x$ of how far its frequency moves, as"
+        r" at offset $x$ after a change of the base, or at key $x$ of a cache that was filled under"
+        r" another one. Over $x=0,\ldots,N-1$ the root mean square change of a score is in closed"
+        r" form. It tends to $\sqrt2\,\sigma$, two scores that have nothing in common, when every"
+        r" pair has moved by many turns.",
         hypotheses=("query and key are independent and isotropic Gaussian",),
         symbols=(PAIRS, SCORE_STD, GAPS, Domain(count, "how many multiples", "integer from 1")),
         steps=(
@@ -80,8 +80,8 @@ def rope_break_mean() -> Theorem:
             SumInduction("and cosines of multiples sum to a ratio of sines:",
                          sp.Sum(sp.cos(x * w), (x, 0, last)), (1 + spelt) / 2,
                          by="trigonometry"),
-            Identity("With $\\operatorname{D}_N(\\omega)=\\sin(N\\omega/2)/(N\\sin(\\omega/2))$,"
-                     " their mean over $x<N$ is",
+            Identity(r"With $\operatorname{D}_N(\omega)=\sin(N\omega/2)/(N\sin(\omega/2))$, their"
+                     r" mean over $x<N$ is",
                      ((1 + spelt) / 2).subs(last, count - 1) / count,
                      (1 + (2 * count - 1) * Dirichlet(w, 2 * count - 1)) / (2 * count),
                      by="trigonometry"),
@@ -105,10 +105,10 @@ def rope_dynamic() -> Theorem:
     return Theorem(
         name="rope-dynamic",
         title="Dynamic NTK scaling",
-        statement="Past $M$ tokens dynamic NTK scaling multiplies the base by a power of $g$, which"
-        " grows with the running length $L$. Pair 0 never changes and the slowest pair is divided"
-        " by all of $g$. The frequencies depend on $L$, hence scores do: at offset $\\Delta$ by"
-        " what Theorem rope-break says of $\\delta_r=\\Delta\\theta_r(g^{-r/t}-1)$.",
+        statement=r"Past $M$ tokens dynamic NTK scaling multiplies the base by a power of $g$,"
+        r" which grows with the running length $L$. Pair 0 never changes and the slowest pair is"
+        r" divided by all of $g$. The frequencies depend on $L$, hence scores do: at offset"
+        r" $\Delta$ by what Theorem rope-break says of $\delta_r=\Delta\theta_r(g^{-r/t}-1)$.",
         hypotheses=("$L > M$", "a head of at least 4 rotated entries"),
         symbols=(Domain(r, "the number of a pair", "integer from 0 to $t$"),
                  Domain(last, "the number of the slowest pair, $d_h/2-1$", "integer from 1"),
@@ -140,11 +140,11 @@ def rope_switch() -> Theorem:
     return Theorem(
         name="rope-switch",
         title="LongRoPE's switch",
-        statement="LongRoPE divides every frequency by a list of factors, by one list up to the"
-        " original context and by another beyond. On either side the rule is relative (Theorem"
-        " rope-relative); when one more token crosses the limit, all frequencies jump at once, and"
-        " scores with them, at offset $\\Delta$ by what Theorem rope-break says of"
-        " $\\delta_r=\\Delta\\omega_r$. A pair is left alone only if its two factors are the same.",
+        statement=r"LongRoPE divides every frequency by a list of factors, by one list up to the"
+        r" original context and by another beyond. On either side the rule is relative (Theorem"
+        r" rope-relative); when one more token crosses the limit, all frequencies jump at once, and"
+        r" scores with them, at offset $\Delta$ by what Theorem rope-break says of"
+        r" $\delta_r=\Delta\omega_r$. A pair is left alone only if its two factors are the same.",
         hypotheses=("the attention factor is the same on both sides",),
         symbols=(Domain(base, "the unscaled frequency of a pair", "positive"),
                  Domain(short, "its factor up to the original context", "positive"),
@@ -166,19 +166,19 @@ def rope_cache() -> Theorem:
     return Theorem(
         name="rope-cache",
         title="A cache of mixed bases",
-        statement="Keys that were cached under frequencies $\\theta_r$ and are read by a query that"
-        " is turned with $\\theta'_r$ keep a phase that knows the key's own position $j$: what"
-        " dynamic NTK does to a cache, and LongRoPE's switch if the cache is kept. Against the"
-        " score that a fresh cache would give, the break grows with $j$ and does not know the"
-        " offset. Its mean over a cache of $N$ keys is that of Theorem rope-break-mean.",
+        statement=r"Keys that were cached under frequencies $\theta_r$ and are read by a query that"
+        r" is turned with $\theta'_r$ keep a phase that knows the key's own position $j$: what"
+        r" dynamic NTK does to a cache, and LongRoPE's switch if the cache is kept. Against the"
+        r" score that a fresh cache would give, the break grows with $j$ and does not know the"
+        r" offset. Its mean over a cache of $N$ keys is that of Theorem rope-break-mean.",
         hypotheses=("query and key are independent and isotropic Gaussian",
                     "the keys were all cached under the same frequencies"),
         symbols=(PAIRS, SCORE_STD, Domain(j, "the key's position", "integer from 0"), GAPS),
         steps=(
             Identity("The phase of a pair, that of the offset taken away, is",
                      now * query - then * j - now * (query - j), (now - then) * j),
-            Identity("With $\\omega_r=\\theta'_r-\\theta_r$ and $\\delta_r=j\\omega_r$ in Theorem"
-                     " rope-break, scores are off by",
+            Identity(r"With $\omega_r=\theta'_r-\theta_r$ and $\delta_r=j\omega_r$ in Theorem"
+                     r" rope-break, scores are off by",
                      sp.sqrt(sigma**2 / (2 * p) * sp.Sum(8 * sp.sin(j * gap[r] / 2) ** 2,
                                                          (r, 0, p - 1))),
                      2 * sigma * sp.sqrt(sp.Sum(sp.sin(j * gap[r] / 2) ** 2, (r, 0, p - 1)) / p),

@@ -60,9 +60,9 @@ def rope_kernel_series() -> Theorem:
     return Theorem(
         name="rope-kernel-series",
         title="The kernel at short offsets",
-        statement=r"With frequencies $b^{-r/p}$ the kernel is an entire function of the offset. Its"
-        r" Taylor coefficients are geometric sums; the curvature ($m=1$) says how fast a token next"
-        r" to the query stops being aligned with it.",
+        statement="With frequencies $b^{-r/p}$ the kernel is an entire function of the offset. Its"
+        " Taylor coefficients are geometric sums; the curvature ($m=1$) says how fast a token next"
+        " to the query stops being aligned with it.",
         hypotheses=("geometric frequencies $b^{-r/p}$, as in unscaled RoPE",),
         symbols=(PAIRS, BASE, Domain(m, "half the power of the offset", "integer from 1"),
                  Domain(last, "the last pair that is counted", "integer from 0")),
@@ -72,7 +72,7 @@ def rope_kernel_series() -> Theorem:
                      by="exponents"),
             Identity("which at offset 0 leaves the power itself;", sp.Limit(term, offset, 0),
                      sp.S.One),
-            SumInduction("and the Taylor series of the cosine gives each pair's share of the"
+            SumInduction(r"and the Taylor series of the cosine gives each pair's share of the"
                          r" coefficient of $\Delta^{2m}$. By induction on the last pair $N$ (all"
                          r" pairs: $N=p-1$), the coefficient is",
                          sp.Sum(factor * power**r, (r, 0, last)),
@@ -91,7 +91,7 @@ def rope_kernel_decay() -> Theorem:
     return Theorem(
         name="rope-kernel-decay",
         title="The kernel at long offsets",
-        statement="As the number of pairs grows, the kernel of geometric frequencies tends to a"
+        statement=r"As the number of pairs grows, the kernel of geometric frequencies tends to a"
         r" difference of cosine integrals. It falls with the logarithm of the offset, as"
         r" $1-(\ln\Delta+\gamma)/\ln b$ for $1\ll\Delta\ll b$, and is gone beyond $\Delta\sim b$.",
         hypotheses=("geometric frequencies, a fine comb of pairs",),
@@ -103,9 +103,9 @@ def rope_kernel_decay() -> Theorem:
                      sp.Limit(sp.Ci(offset) - sp.log(offset), offset, 0, "+"), sp.EulerGamma),
             Identity("and for large argument it vanishes;",
                      sp.Limit(sp.Ci(offset), offset, sp.oo, "-"), sp.S.Zero),
-            Identity("between the two the kernel falls by the same amount for every factor in the"
-                     r" offset: with $\mathrm{Ci}(\Delta)\to0$ and $\mathrm{Ci}(\Delta/b)\to"
-                     r"\gamma+\ln(\Delta/b)$ it is",
+            Identity(r"between the two the kernel falls by the same amount for every factor in the"
+                     r" offset: with $\mathrm{Ci}(\Delta)\to0$ and"
+                     r" $\mathrm{Ci}(\Delta/b)\to\gamma+\ln(\Delta/b)$ it is",
                      -(sp.EulerGamma + sp.log(offset / base)) / sp.log(base),
                      1 - (sp.log(offset) + sp.EulerGamma) / sp.log(base), by="logarithms"),
             Antiderivative("The integral has a primitive:", limit,
@@ -115,8 +115,8 @@ def rope_kernel_decay() -> Theorem:
         quantity=r"\kappa(\Delta)",
         relation=r"\to",
         arguments=(offset, base),
-        validity="At $p$ pairs the kernel fluctuates about this curve by about $1/\\sqrt{2p}$, the"
-        " root mean square of Theorem rope-kernel-rms.",
+        validity=r"At $p$ pairs the kernel fluctuates about this curve by about $1/\sqrt{2p}$, the"
+        r" root mean square of Theorem rope-kernel-rms.",
     )  # fmt: skip
 
 

@@ -17,6 +17,14 @@ def _factored(term: sp.Expr, *limits: sp.Tuple) -> sp.Expr:
     return sp.factor_terms(sp.Sum(term, *limits))
 
 
+def _split(term: sp.Expr, limits: sp.Tuple) -> sp.Expr:
+    """Return a sum from 0 with a last index like ``n + 1`` as the sum to ``n`` and one term."""
+    index, first, last = limits
+    if last.is_Add or first != 0:
+        return sp.Sum(term, limits)
+    return sp.Sum(term, (index, first, last - 1)) + term.subs(index, last)
+
+
 def _binomials(expression: sp.Expr) -> sp.Expr:
     """Return an expression with the powers of each base collected and binomials simplified."""
     bases = {power.base for power in expression.atoms(sp.Pow) if power.base.is_Add}
@@ -33,6 +41,7 @@ SIMPLIFIERS: dict[str, Callable[[sp.Expr], sp.Expr]] = {
     "powers": lambda e: e.rewrite(sp.Pow),
     "binomials": _binomials,
     "sums": lambda e: sp.simplify(sp.factor_terms(e.replace(sp.Sum, _factored))),
+    "splitting": lambda e: sp.simplify(e.replace(sp.Sum, _split)),
     "floors": lambda e: sp.simplify(e.rewrite(sp.floor)),
     "minmax": lambda e: sp.simplify(e.rewrite(sp.Piecewise)),
     "polylogarithms": lambda e: sp.simplify(sp.expand_func(e)),
