@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RegularGridInterpolator
-from scipy.special import expit, roots_genlaguerre, roots_hermitenorm
+from scipy.linalg import eigh_tridiagonal
+from scipy.special import expit, roots_hermitenorm
 
 from .integrands import (
     Parts,
@@ -113,8 +114,10 @@ def chi_square_nodes(dof: int | None) -> tuple[Array, Array]:
     """Return nodes and weights of ``χ²_dof / dof`` (1 with certainty when ``dof`` is None)."""
     if dof is None:
         return np.ones(1), np.ones(1)
-    x, w = roots_genlaguerre(_CHI_NODES, dof / 2 - 1)
-    return x / (dof / 2), w / w.sum()
+    k, alpha = np.arange(1.0, _CHI_NODES), dof / 2 - 1
+    # Gauss-Laguerre from its Jacobi matrix: SciPy's weights overflow from dof = 344 on
+    x, vectors = eigh_tridiagonal(2 * np.arange(_CHI_NODES) + 1 + alpha, np.sqrt(k * (k + alpha)))
+    return x / (dof / 2), vectors[0] ** 2
 
 
 @lru_cache(maxsize=64)
