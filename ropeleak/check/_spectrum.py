@@ -20,7 +20,7 @@ def wrong_frequencies(scene: Scene) -> Cause | None:
     n = min(got.size, expected.size)
     got, expected = got[:n], expected[:n]
     tolerance = op.tolerance(1)
-    near = max(op.subject.precision.activations.eps, 1e-4)
+    near = max(op.subject.precision.eps, 1e-4)
     if abs(got[0] - np.radians(expected[0])) < near or (
         abs(_wrapped(got[0] - np.degrees(expected[0]))) < near
     ):

@@ -100,7 +100,7 @@ class Operator:
         """Return how far equal entries of matrices at these positions may be apart."""
         precision = self.subject.precision
         angle = float(np.max(spacing(positions, precision.angles.bits), initial=0.0))
-        return 8 * max(precision.activations.eps, precision.angles.eps) + 2 * angle
+        return 8 * precision.eps + 2 * angle
 
     def same(self, a: Floats, b: Floats, *positions: int) -> bool:
         """Whether two matrices agree within rounding; positions are those of the angles."""

@@ -120,7 +120,7 @@ def check_norm_preserved(
         return finding
     factor = Operator(subject, subject.sizes[-1]).attention_factor()
     expected = factor if subject.rope is None else subject.rope.attention_scale(1)
-    tolerance = 4 * max(subject.precision.activations.eps, subject.precision.angles.eps)
+    tolerance = 4 * subject.precision.eps
     if abs(factor - expected) > tolerance:
         return _other_factor(finding, subject.sizes[-1], expected, factor, tolerance)
     if abs(factor - 1) > tolerance:
@@ -254,7 +254,7 @@ def check_frequencies(
         frequencies = rope.inverse_frequencies(case.head_size, p + 1)
         got, expected = operator.rotations(p), np.exp(1j * p * frequencies)
         error = angle_error(got, expected)
-        bits, eps = subject.precision.angles.bits, subject.precision.activations.eps
+        bits, eps = subject.precision.angles.bits, subject.precision.eps
         rounding = _frequency_rounding(p, frequencies, bits)
         bound = quantile(error.size) * np.hypot(rounding, eps)
 
