@@ -169,7 +169,7 @@ def search(
         vars(case), outcome.expected, outcome.got, outcome.error, outcome.tolerance,
         source or _source(subject, case, outcome), outcome.where,
     )  # fmt: skip
-    causes = diagnose(subject, case.head_size, outcome.positions)
+    causes = diagnose(subject, case.head_size, outcome.positions, outcome.ratio)
     return Finding(check, kind, claim, tried, margin, failure, causes)
 
 

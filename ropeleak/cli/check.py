@@ -77,9 +77,23 @@ def check(
             help="Format in which it may compute angles; fp64 for fp64, else fp32, unless given.",
         ),
     ] = None,
+    table_dtype: Annotated[
+        DtypeChoice | None,
+        typer.Option(
+            show_default=False,
+            help="Format in which it may keep cos and sin; the coarser one of both unless given.",
+        ),
+    ] = None,
     framework: Annotated[
         FrameworkChoice | None,
         typer.Option(show_default=False, help="Arrays that it takes; found out unless given."),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", show_default=False,
+            help="Where PyTorch puts its arrays, e.g. cuda; its default unless given.",
+        ),
     ] = None,
     any_dtype: Annotated[
         bool, typer.Option("--any-dtype", help="Its answers may have another dtype.")
@@ -95,8 +109,8 @@ def check(
     adapted = adapters.adapted(fn, None if tables is None else _imported(tables), axes)
     report = check_rope(
         adapted, dtype=dtype, max_position=max_position, head_size=head_size or None,
-        rope=_rope(rope, changes), angles=angles, framework=framework, any_dtype=any_dtype,
-        examples=examples, seed=seed,
+        rope=_rope(rope, changes), angles=angles, table_dtype=table_dtype, framework=framework,
+        device=device, any_dtype=any_dtype, examples=examples, seed=seed,
     )  # fmt: skip
     if as_json:
         from ._report import print_json
@@ -125,7 +139,7 @@ def _imported(path: str) -> Any:
         found: Any = importlib.import_module(module)
     except RopeleakError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may end the program
         told = " ".join(str(error).split())[:200]
         raise RopeleakError(
             f"module {module!r} cannot be imported ({type(error).__name__}: {told}): run this where"
