@@ -55,6 +55,12 @@ class Subject:
         """What reports call the function."""
         return self.fn.name
 
+    @property
+    def limits(self) -> tuple[int, ...]:
+        """Contexts that its RoPE knows, next to which positions are tried."""
+        contexts = self.rope and (self.rope.original_context, self.rope.max_context)
+        return tuple(context for context in contexts or () if context)
+
     def rotate(
         self, q: Floats, k: Floats, positions: Integers, layers: int = 1
     ) -> tuple[Floats, Floats]:
