@@ -38,8 +38,9 @@ lint: $(STAMP) ## check style, formatting, types, layers and the README
 bench: $(STAMP) ## time predictions and measurements, against PyTorch if it is there
 	$(BIN)/python -m benchmarks
 
-formulas: $(STAMP) ## write the formulas that predictions compute with anew from the theorems
+formulas: $(STAMP) ## write the formulas that the numbers are computed with anew from the theorems
 	$(BIN)/python -m tools.integrands
+	$(BIN)/python -m tools.rounding
 
 ladder: $(STAMP) ## compare theories and Monte Carlo again (minutes); writes docs/ladder.md
 	$(BIN)/python -m tools.ladder

@@ -1,13 +1,17 @@
-"""The integrands that predictions use: those of the theorems, and no SymPy to run them."""
+"""The formulas that the numbers use: those of the theorems, and no SymPy to run them."""
 
 import subprocess
 import sys
+from types import ModuleType
 
-from tools.integrands import TARGET, rendered
+import pytest
+
+from tools import integrands, rounding
 
 
-def test_the_file_is_what_the_theorems_say() -> None:
-    assert TARGET.read_text(encoding="utf-8") == rendered(), "run make formulas"
+@pytest.mark.parametrize("tool", [integrands, rounding])
+def test_the_file_is_what_the_theorems_say(tool: ModuleType) -> None:
+    assert tool.TARGET.read_text(encoding="utf-8") == tool.rendered(), "run make formulas"
 
 
 def test_predicting_loads_no_sympy() -> None:
