@@ -49,6 +49,8 @@ def keys_seen(attention: "Attention") -> str:
             words += f" + {attention.sinks} first"
     elif attention.chunk is not None:
         words = f"chunk {attention.chunk}"
+    elif attention.prefix:
+        words = f"prefix {attention.prefix}"
     else:
         words = "full"
     return words if attention.rope is not None else f"{words}, NoPE"

@@ -66,7 +66,7 @@ def layer_record(stack: Stack, attention: Attention, keys: dict[str, Integers]) 
         "q_rank": (latent.q_rank or 0) if latent else 0,
         "kv_rank": latent.kv_rank if latent else 0,
         "ring": attention.mask == "ring",
-        "causal": attention.mask == "causal",
+        "causal": attention.mask == "causal" and not attention.prefix,
         "softmax": int(kernels.SIGMOID if soft.kind == "sigmoid" else kernels.SOFTMAX),
         "has_null": null is not None and soft.kind != "sigmoid",
         "qk_norm": int(QK_NORMS[attention.qk_norm]),

@@ -35,6 +35,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "chunk": {"context": 150, "attention": {"chunk": 17}},
     "chunk across blocks": {"context": 200, "attention": {"chunk": 70}},
     "mixed masks": {"context": 90, "attention": [{"window": 8}, {}]},
+    "prefix": {"context": 90, "attention": {"prefix": 25}},
+    "prefix of all": {"attention": {"prefix": 30}},
     "bidirectional": {"context": 80, "attention": {"mask": "bidirectional"}},
     "ring": {"context": 80, "attention": {"mask": "ring"}},
     "off-by-one": {"attention": {"softmax": {"kind": "off-by-one"}}},
@@ -118,7 +120,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-FREE = ("plain", "long", "window", "ring", "no norm", "post-norm")
+FREE = ("plain", "long", "window", "prefix", "ring", "no norm", "post-norm")
 
 
 def assert_equal(stack: Stack, plan: Plan) -> None:
