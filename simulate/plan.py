@@ -38,7 +38,7 @@ BLOCK = np.dtype(
     )]
     + [(name, "f8") for name in (
         "q_std", "k_std", "v_std", "o_std", "alignment", "up_std", "down_std",
-        "activation_scale", "offset", "router_scale",
+        "activation_scale", "offset", "limit", "router_scale",
     )]
 )  # fmt: skip
 NORMS = {"rms": kernels.NORM_RMS, "layer": kernels.NORM_LAYER}
@@ -268,6 +268,7 @@ def _block(stack: Stack, number: int, distinct: list[Attention]) -> NDArray[np.v
         "up_std": sqrt(stack.preactivation_var() / d),
         "down_std": sqrt(stack.mlp_gain(number) / width),
         "activation_scale": mlp.activation_scale, "offset": mlp.offset,
+        "limit": mlp.limit or 0.0,
         "router_scale": experts.scale if experts else 1.0,
     }  # fmt: skip
     return _record(BLOCK, values)
