@@ -79,8 +79,18 @@ class Rows(NamedTuple):
     pairs: Any
 
 
+class Vectors(NamedTuple):
+    """Biases of a group's queries, keys and values, and gains of its QK-norm; empty for none."""
+
+    query: Any
+    key: Any
+    value: Any
+    query_gain: Any
+    key_gain: Any
+
+
 class Rowwise(NamedTuple):
-    """Sums of a block's rows: see `attend_group`."""
+    """Sums of a block's rows, head by head: see `attend_group`."""
 
     log_z: Any
     sink: Any
@@ -110,6 +120,7 @@ class Room(NamedTuple):
     by_query: Any
     log_z: Any
     first: Any
+    attention: Any
     score: Any
     first_score: Any
     sums: Any
@@ -725,6 +736,24 @@ def _multiply(x, factor, width):
 
 
 @njit(**OPTIONS)
+def _gain(x, gain, width):
+    """Multiply every feature by its own factor; ``gain`` (d,) may be empty."""
+    if gain.size > 0:
+        for f in range(x.shape[0]):
+            for i in range(width):
+                x[f, i] *= gain[f]
+
+
+@njit(**OPTIONS)
+def _shift(x, bias, width):
+    """Add a number of its own to every feature; ``bias`` (d,) may be empty."""
+    if bias.size > 0:
+        for f in range(x.shape[0]):
+            for i in range(width):
+                x[f, i] += bias[f]
+
+
+@njit(**OPTIONS)
 def _rotate(x, out, pairs, cos, sin, width):
     """Turn pairs of features: ``pairs`` (P, 2), ``cos`` and ``sin`` (P, width)."""
     for p in range(pairs.shape[0]):
@@ -931,7 +960,7 @@ def _cap(s, cap, factor):
 
 
 @njit(**OPTIONS)
-def _attend(q, turned, k, v, out, layer, rows, logit, band, total, room):
+def _attend(q, turned, k, v, out, layer, rows, logit, band, total, kept, room):
     """Attention of one head on one content: writes ``out`` and what ``room`` gathers of it.
 
     Parameters
@@ -945,6 +974,8 @@ def _attend(q, turned, k, v, out, layer, rows, logit, band, total, room):
         Logit of the key that writes nothing.
     band, total
         Whether this content counts in the leak, and the sum of its scores over contents (T, ld).
+    kept
+        Where the attention weights of this content go (key, query), or empty.
 
     Returns
     -------
@@ -1023,6 +1054,12 @@ def _attend(q, turned, k, v, out, layer, rows, logit, band, total, room):
                 room.log_z[i0 + i] = -float(rows.bias[i0 + i])
         for i in range(WIDTH):
             z[i] = 1 / z[i] if z[i] > 0 else 0
+        if kept.size > 0:
+            for r in range(n_rows):
+                j = r if r < sinks else low + r - sinks
+                for i in range(count):
+                    seen_by = rows.seen_from[j] <= i0 + i and i0 + i < rows.seen_to[j]
+                    kept[j, i0 + i] = s[r, i] * z[i] if seen_by else 0
         for f in range(out.shape[0]):
             for i in range(vectors * LANES):
                 out[f, i0 + i] *= z[i]
@@ -1078,18 +1115,20 @@ def latents(layer, u, weights, found, width):
 
 
 @njit(**OPTIONS)
-def add_projection_squares(u, weights, q, k, squares, width):
+def add_projection_squares(u, weights, vectors, q, k, squares, width):
     """Add a group's squared queries and keys to ``squares`` (2, contents, width)."""
+    parts = ((weights[0], vectors.query, q), (weights[1], vectors.key, k))
     for content in range(u.shape[0]):
-        for kind, (matrix, out) in enumerate(((weights[0], q), (weights[1], k))):
+        for kind, (matrix, bias, out) in enumerate(parts):
             gemm(matrix, u[content], out, width, ZERO)
+            _shift(out, bias, width)
             for f in range(out.shape[0]):
                 for i in range(width):
                     squares[kind, content, i] += float(out[f, i]) * out[f, i]
 
 
 @njit(**OPTIONS)
-def _project(u, source, layer, weights, q, k, v, width):
+def _project(u, source, layer, weights, vectors, q, k, v, width):
     """Write the queries of a group, its keys and its values for one content."""
     wq, wk, wv, _ = weights
     begin = layer.q_rank
@@ -1101,20 +1140,25 @@ def _project(u, source, layer, weights, q, k, v, width):
     gemm(wq, queries, q, width, ZERO)
     gemm(wk, keys, k[: layer.d_nope], width, ZERO)
     gemm(wv, keys, v, width, ZERO)
+    _shift(q, vectors.query, width)
+    _shift(k[: layer.d_nope], vectors.key, width)
+    _shift(v, vectors.value, width)
 
 
 @njit(**OPTIONS)
-def _turn_and_scale(x, size, layer, rows, inverse, cos, sin, factor, width):
+def _turn_and_scale(x, size, layer, rows, inverse, gain, cos, sin, factor, width):
     """Normalise every head where the layer does, rotate it, and multiply it by a factor."""
     if layer.qk_norm == QK_PROJECTION:
         _multiply(x, inverse, width)
+        _gain(x, gain, width)
     for start in range(0, x.shape[0], size):
         head = x[start : start + size]
         if layer.qk_norm == QK_HEAD:
-            normalise(head, head, width, NORM_RMS, 0.0)
+            normalise(head, head, width, NORM_RMS, layer.qk_eps)
+            _gain(head, gain, width)
         _rotate(head, head, rows.pairs, cos, sin, width)
         if layer.qk_norm == QK_L2:
-            normalise(head, head, width, NORM_RMS, 0.0)
+            normalise(head, head, width, NORM_RMS, layer.qk_eps)
     if factor.size > 0:
         _multiply(x, factor, width)
 
@@ -1162,7 +1206,9 @@ def _band_square(total, context, widest):
 
 
 @njit(**OPTIONS)
-def attend_group(sizes, layer, rows, group, u, source, weights, logits, inverse, room, y, out):
+def attend_group(
+    sizes, layer, rows, group, u, source, weights, vectors, logits, inverse, room, y, out
+):
     """Add what one key-value head and its query heads write, for every content.
 
     Parameters
@@ -1171,13 +1217,14 @@ def attend_group(sizes, layer, rows, group, u, source, weights, logits, inverse,
         Scalars of the stack and the layer, and what the layer knows of every position.
     u, source, y
         Inputs, what latent attention reads, and outputs: (contents, features, ld).
-    weights, logits, inverse
-        The group's matrices, its null logits, and the inverse RMS of whole projections.
+    weights, vectors, logits, inverse
+        The group's matrices, its `Vectors`, its null logits, and the inverse RMS of whole
+        projections.
     room
         Memory to work in: `Room`.
     out
         ``log_z``, ``sink``, ``score`` (of all visible keys) and ``first_score`` (of token 0), each
-        (T,), to add sums over contents and heads to, and ``leak`` (3,), over pairs of different
+        (heads, T), to add sums over contents to, and ``leak`` (heads, 3), over pairs of different
         contents.
     """
     context, width, size, d_value = sizes.context, sizes.width, layer.size, layer.d_value
@@ -1192,12 +1239,16 @@ def attend_group(sizes, layer, rows, group, u, source, weights, logits, inverse,
             for x in (q, k, v):
                 _copy(u[content, group * size : (group + 1) * size], x)
         else:
-            _project(u[content], source[content], layer, weights, q, k, v, width)
+            _project(u[content], source[content], layer, weights, vectors, q, k, v, width)
         none = rows.q_factor[:0]
         _turn_and_scale(
-            q, size, layer, rows, inverse[0, content], rows.cos, rows.sin, rows.q_factor, width
-        )
-        _turn_and_scale(k, size, layer, rows, inverse[1, content], rows.cos, rows.sin, none, width)
+            q, size, layer, rows, inverse[0, content], vectors.query_gain, rows.cos, rows.sin,
+            rows.q_factor, width,
+        )  # fmt: skip
+        _turn_and_scale(
+            k, size, layer, rows, inverse[1, content], vectors.key_gain, rows.cos, rows.sin,
+            none, width,
+        )  # fmt: skip
         if layer.ring:
             _copy(q, room.turned)
             for start in range(0, q.shape[0], size):
@@ -1209,7 +1260,7 @@ def attend_group(sizes, layer, rows, group, u, source, weights, logits, inverse,
             square = _attend(
                 q[first:last], room.turned[first:last], k, v,
                 mixed[head * d_value : (head + 1) * d_value],
-                layer, rows, logits[head], band, room.total[head], room,
+                layer, rows, logits[head], band, room.total[head], room.attention[head], room,
             )  # fmt: skip
             if counted:
                 by_offset = room.by_offset_all
@@ -1217,17 +1268,17 @@ def attend_group(sizes, layer, rows, group, u, source, weights, logits, inverse,
                     by_offset[i] = 0
                     for part in range(TILE):
                         by_offset[i] += room.by_offset[part, context + i]
-                    out.log_z[i] += room.log_z[i]
-                    out.sink[i] += room.first[i]
-                    out.score[i] += room.score[i]
-                    out.first_score[i] += room.first_score[i]
+                    out.log_z[head, i] += room.log_z[i]
+                    out.sink[head, i] += room.first[i]
+                    out.score[head, i] += room.score[i]
+                    out.first_score[head, i] += room.first_score[i]
                     room.sums[head, 0, i] += room.log_z[i]
                     room.sums[head, 1, i] += room.by_query[i]
                     room.sums[head, 2, i] += by_offset[i]
                 if band:
                     _band_products(
                         room.log_z, room.by_query, by_offset, square, context, layer.widest,
-                        out.leak, -1.0,
+                        out.leak[head], -1.0,
                     )  # fmt: skip
         if sizes.parameter_free:
             _copy(mixed, y[content, group * size : (group + 1) * size])
@@ -1237,7 +1288,9 @@ def attend_group(sizes, layer, rows, group, u, source, weights, logits, inverse,
         for head in range(heads):
             square = _band_square(room.total[head], context, layer.widest)
             sums = room.sums[head]
-            _band_products(sums[0], sums[1], sums[2], square, context, layer.widest, out.leak, 1.0)
+            _band_products(
+                sums[0], sums[1], sums[2], square, context, layer.widest, out.leak[head], 1.0
+            )
 
 
 # The MLP of a block
@@ -1287,28 +1340,44 @@ def draw_mlp_weights(sizes, block, number, draw, expert, chunk, up, gate, down):
 
 
 @njit(**OPTIONS)
-def feed_forward(sizes, block, number, draw, expert, u, y, width):
-    """``y = W_down φ(…)`` of one MLP or expert, for every content: (contents, d, ld)."""
-    like = u.reshape(u.size)[:1]
-    for chunk in range((block.d_ff + MLP_ROWS - 1) // MLP_ROWS):
-        n = min(MLP_ROWS, block.d_ff - chunk * MLP_ROWS)
-        gated = block.mlp == MLP_GATED
-        up, down = _matrix(n, sizes.d, like), _matrix(sizes.d, n, like)
-        gate = _matrix(n if gated else 1, sizes.d, like)
-        h, g = _matrix(n, u.shape[2], like), _matrix(n if gated else 1, u.shape[2], like)
-        draw_mlp_weights(sizes, block, number, draw, expert, chunk, up, gate, down)
-        offset = u.dtype.type(block.offset)
-        for content in range(u.shape[0]):
-            gemm(up, u[content], h, width, ZERO)
-            if gated:
-                gemm(gate, u[content], g, width, ZERO)
-                _activate(g, block.activation, block.activation_scale, width)
-                for f in range(n):
-                    for i in range(width):
-                        h[f, i] = g[f, i] * (h[f, i] + offset)
-            else:
-                _activate(h, block.activation, block.activation_scale, width)
-            gemm(down, h, y[content], width, min(chunk, ONE))
+def _clamp(x, low, high, width):
+    for f in range(x.shape[0]):
+        for i in range(width):
+            x[f, i] = min(max(x[f, i], low), high)
+
+
+@njit(**OPTIONS)
+def feed_forward(block, weights, biases, u, y, h, g, width, add):
+    """``y (+)= W_down φ(…)`` of some hidden features, for every content: (contents, d, ld).
+
+    Parameters
+    ----------
+    weights, biases
+        ``up``, ``gate`` and ``down`` of these features; biases of the first two, which may be
+        empty.
+    h, g
+        Memory for the features and their gates (features, ld).
+    """
+    up, gate, down = weights
+    up_bias, gate_bias = biases
+    gated, limit = block.mlp == MLP_GATED, u.dtype.type(block.limit)
+    offset = u.dtype.type(block.offset)
+    for content in range(u.shape[0]):
+        gemm(up, u[content], h, width, ZERO)
+        _shift(h, up_bias, width)
+        if gated:
+            gemm(gate, u[content], g, width, ZERO)
+            _shift(g, gate_bias, width)
+            if limit > 0:
+                _clamp(g, u.dtype.type(-np.inf), limit, width)
+                _clamp(h, -limit, limit, width)
+            _activate(g, block.activation, block.activation_scale, width)
+            for f in range(h.shape[0]):
+                for i in range(width):
+                    h[f, i] = g[f, i] * (h[f, i] + offset)
+        else:
+            _activate(h, block.activation, block.activation_scale, width)
+        gemm(down, h, y[content], width, add)
 
 
 @njit(**OPTIONS)
@@ -1349,52 +1418,47 @@ def _route(logits, i, block, chosen, share):
 
 
 @njit(**OPTIONS)
-def mixture(sizes, block, number, draw, u, y):
-    """``y = Σ_e w_e MLP_e(u)`` over the experts of every token, shared experts first."""
-    contents, d, context, width = u.shape[0], sizes.d, sizes.context, sizes.width
-    like = u.reshape(u.size)[:1]
-    y[:] = 0
-    part = np.empty_like(u)
-    for shared in range(block.shared):
-        feed_forward(sizes, block, number, draw, block.experts + shared, u, part, width)
-        y += part
-    router = _matrix(block.experts, d, like)
-    router_weights(sizes, block, number, draw, router)
-    logits = _matrix(block.experts, sizes.ld, like)
-    chosen = np.empty((contents, context, block.active), np.int64)
-    share = np.empty((contents, context, block.active))
-    for content in range(contents):
-        gemm(router, u[content], logits, width, ZERO)
-        for i in range(context):
+def route(sizes, block, router, bias, u, logits, chosen, share):
+    """Choose the experts of every token, and what their outputs are multiplied by.
+
+    Parameters
+    ----------
+    router, bias
+        (experts, d), and (experts,), which may be empty.
+    logits
+        Memory for a content's logits (experts, ld).
+    chosen, share
+        Experts and factors (contents, T, active).
+    """
+    for content in range(u.shape[0]):
+        gemm(router, u[content], logits, sizes.width, ZERO)
+        _shift(logits, bias, sizes.width)
+        for i in range(sizes.context):
             _route(logits, i, block, chosen[content, i], share[content, i])
-    for expert in range(block.experts):
-        n = 0
-        for choice in chosen.reshape(chosen.size):
-            n += choice == expert
-        if n == 0:
-            continue
-        padded = (n + LANES - 1) // LANES * LANES
-        tokens = np.zeros((1, d, padded), like.dtype)
-        written = np.empty((1, d, padded), like.dtype)
-        at = 0
-        for content in range(contents):
-            for i in range(context):
-                for slot in range(block.active):
-                    if chosen[content, i, slot] == expert:
-                        scale = share[content, i, slot] if block.router == ROUTER_INPUT else 1.0
-                        for f in range(d):
-                            tokens[0, f, at] = u[content, f, i] * scale
-                        at += 1
-        feed_forward(sizes, block, number, draw, expert, tokens, written, padded)
-        at = 0
-        for content in range(contents):
-            for i in range(context):
-                for slot in range(block.active):
-                    if chosen[content, i, slot] == expert:
-                        scale = 1.0 if block.router == ROUTER_INPUT else share[content, i, slot]
-                        for f in range(d):
-                            y[content, f, i] += scale * written[0, f, at]
-                        at += 1
+
+
+@njit(**OPTIONS)
+def gather_tokens(block, chosen, share, expert, u, tokens):
+    """Copy the inputs of an expert's tokens next to each other (1, d, ld)."""
+    at = 0
+    for content, i, slot in np.ndindex(chosen.shape):
+        if chosen[content, i, slot] == expert:
+            scale = share[content, i, slot] if block.router == ROUTER_INPUT else 1.0
+            for f in range(u.shape[1]):
+                tokens[0, f, at] = u[content, f, i] * scale
+            at += 1
+
+
+@njit(**OPTIONS)
+def scatter_tokens(block, chosen, share, expert, written, y):
+    """Add an expert's outputs (1, d, ld) to those of its tokens."""
+    at = 0
+    for content, i, slot in np.ndindex(chosen.shape):
+        if chosen[content, i, slot] == expert:
+            scale = 1.0 if block.router == ROUTER_INPUT else share[content, i, slot]
+            for f in range(y.shape[1]):
+                y[content, f, i] += scale * written[0, f, at]
+            at += 1
 
 
 # The stack
@@ -1514,6 +1578,14 @@ def normalise_all(x, out, width, kind, eps):
     """Normalise every content: (contents, d, ld)."""
     for content in range(x.shape[0]):
         normalise(x[content], out[content], width, kind, eps)
+
+
+@njit(**OPTIONS)
+def gain_all(x, gain, bias, width):
+    """``x = g x + b`` for every content: (contents, d, ld); either (d,) may be empty."""
+    for content in range(x.shape[0]):
+        _gain(x[content], gain, width)
+        _shift(x[content], bias, width)
 
 
 @njit(**OPTIONS)

@@ -17,7 +17,7 @@ LAYER = np.dtype(
         "context", "widest", "entries", "most_keys", "groups", "size", "d_nope", "d_value",
         "q_rank", "kv_rank", "ring", "causal", "softmax", "has_null", "qk_norm", "pairs",
     )]
-    + [(name, "f8") for name in ("softcap", "null_logit", "null_std")]
+    + [(name, "f8") for name in ("softcap", "null_logit", "null_std", "qk_eps")]
 )  # fmt: skip
 
 QK_NORMS = {
@@ -74,6 +74,7 @@ def layer_record(stack: Stack, attention: Attention, keys: dict[str, Integers]) 
         "softcap": soft.softcap or 0.0,
         "null_logit": null or 0.0,
         "null_std": soft.sink_logit_std,
+        "qk_eps": stack.norm.eps,
     }
     record = np.zeros(1, LAYER)
     for name in LAYER.names or ():

@@ -10,8 +10,8 @@ from ropeleak.errors import RopeleakError
 from ropeleak.spec import Softmax, Stack
 
 from . import _kernels as kernels
-from .forward import aligned
 from .plan import Plan, make_plan
+from .room import aligned
 from .sampling import available_threads, in_order
 
 Floats = NDArray[np.float64]

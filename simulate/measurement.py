@@ -23,6 +23,7 @@ from .plan import Plan, make_plan
 from .sampling import available_threads, samples
 from .statistics import Moments
 
+Floats = NDArray[np.float64]
 Keep = Literal["summary", "full"]
 Precision = Literal["float32", "float64"]
 
@@ -91,8 +92,13 @@ class Measurement:
         precision: Precision = "float32",
         parameter_free: bool = False,
     ) -> None:
-        _in_range("contents", contents, 2, 10**6)
-        _in_range("seed", seed, 0, 2**64 - 1)
+        if not isinstance(contents, (int, np.integer)):
+            raise RopeleakError(
+                "contents of random weights are a number: leave out the token ids or the text, or"
+                " give weights"
+            )
+        in_range("contents", contents, 2, 10**6)
+        in_range("seed", seed, 0, 2**64 - 1)
         self.stack, self.moments = stack, Moments()
         self._full = keep == "full"
         self._plan = make_plan(stack, contents, seed, precision, parameter_free)
@@ -153,11 +159,11 @@ class Measurement:
             If a number is out of range, or there is too little memory.
         """
         wanted = draws if draws is not None else DRAWS if target_se is None else MOST_DRAWS
-        _in_range("draws", wanted, 2, MOST_DRAWS)
+        in_range("draws", wanted, 2, MOST_DRAWS)
         if target_se is not None and not 0 < target_se < np.inf:
             raise RopeleakError(f"target_se={target_se:g} is not allowed: give a positive number")
         threads = threads or available_threads()
-        _in_range("threads", threads, 1, 4096)
+        in_range("threads", threads, 1, 4096)
         check_memory(self._plan, self._full, min(threads, wanted))
         start, first = time.monotonic(), self.draws
         due = start + SAVE_EVERY
@@ -212,11 +218,7 @@ class Measurement:
             raise RopeleakError(
                 f"{self.draws} draws give no standard error: let the measurement make two or more"
             )
-        values = self.moments.observables()
-        n_keys = np.stack([_n_keys(self.stack, block) for block in range(self.stack.n_blocks)])
-        for end in ("", "_se"):
-            values[f"sink_excess{end}"] = values[f"sink{end}"] * n_keys
-        values["reach"] = reach(self.stack)
+        values = with_masks(self.moments.observables(), self.stack)
         return dataset(
             values, self.stack.n_blocks, np.arange(self.stack.context), self._attributes()
         )
@@ -293,7 +295,14 @@ def measure(
     return measurement.dataset()
 
 
-def reach(stack: Stack) -> NDArray[np.float64]:
+def with_masks(values: dict[str, Floats], stack: Stack) -> dict[str, Floats]:
+    """Return observables and what follows from them and the masks."""
+    n_keys = np.stack([_n_keys(stack, block) for block in range(stack.n_blocks)])
+    excess = {f"sink_excess{end}": values[f"sink{end}"] * n_keys for end in ("", "_se")}
+    return {**values, **excess, "reach": reach(stack)}
+
+
+def reach(stack: Stack) -> Floats:
     """Return the last position that token 0 can influence, at every depth (L+1,)."""
     last, found = 0, [0]
     query = np.arange(stack.context)
@@ -332,6 +341,7 @@ def _n_keys(stack: Stack, block: int) -> NDArray[np.int64]:
     return stack.attention[block].key_range(np.arange(stack.context), stack.context).n_keys
 
 
-def _in_range(name: str, value: int, least: int, most: int) -> None:
+def in_range(name: str, value: int, least: int, most: int) -> None:
+    """Raise `RopeleakError` if a number is out of its range."""
     if not least <= value <= most:
         raise RopeleakError(f"{name}={value} is not allowed: give {least} to {most}")

@@ -38,7 +38,7 @@ BLOCK = np.dtype(
     )]
     + [(name, "f8") for name in (
         "q_std", "k_std", "v_std", "o_std", "alignment", "up_std", "down_std",
-        "activation_scale", "offset", "router_scale",
+        "activation_scale", "offset", "limit", "router_scale",
     )]
 )  # fmt: skip
 NORMS = {"rms": kernels.NORM_RMS, "layer": kernels.NORM_LAYER}
@@ -137,6 +137,7 @@ def make_plan(
     seed: int,
     dtype: DTypeLike = np.float32,
     parameter_free: bool = False,
+    drawn: bool = True,
 ) -> Plan:
     """Return the plan of a stack.
 
@@ -153,13 +154,15 @@ def make_plan(
     parameter_free
         Every head reads its slice of the residual stream: ``W_Q``, ``W_K``, ``W_V`` and ``W_O`` are
         the identity.
+    drawn
+        Whether weights are drawn, so that the stack must be one whose weights can be.
 
     Raises
     ------
     RopeleakError
         If the kernels cannot run the stack.
     """
-    check(stack, parameter_free)
+    check(stack, parameter_free, drawn)
     distinct = list(dict.fromkeys(stack.attention))
     blocks = [_block(stack, number, distinct) for number in range(stack.n_blocks)]
     keys = [visibility(attention, stack.context) for attention in distinct]
@@ -189,7 +192,7 @@ def _stacked(arrays: Sequence[NDArray[Any]], dtype: DTypeLike) -> NDArray[Any]:
     return result
 
 
-def check(stack: Stack, parameter_free: bool = False) -> None:
+def check(stack: Stack, parameter_free: bool = False, drawn: bool = True) -> None:
     """Raise `RopeleakError` if the kernels cannot run the stack."""
     for block, attention in enumerate(stack.attention):
         if attention.latent is not None and attention.alignment:
@@ -202,7 +205,7 @@ def check(stack: Stack, parameter_free: bool = False) -> None:
                 f"attention[{block}].qk_norm={attention.qk_norm} is not measured with latent"
                 " attention: set attention.qk_norm=none"
             )
-        if parameter_free:
+        if parameter_free or not drawn:
             continue
         sigma, size = stack.score_std(block), stack.head_size(attention)
         most = sigma * sqrt(size)
@@ -268,6 +271,7 @@ def _block(stack: Stack, number: int, distinct: list[Attention]) -> NDArray[np.v
         "up_std": sqrt(stack.preactivation_var() / d),
         "down_std": sqrt(stack.mlp_gain(number) / width),
         "activation_scale": mlp.activation_scale, "offset": mlp.offset,
+        "limit": mlp.limit or 0.0,
         "router_scale": experts.scale if experts else 1.0,
     }  # fmt: skip
     return _record(BLOCK, values)

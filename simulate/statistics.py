@@ -98,6 +98,14 @@ class Moments:
         for k, name in enumerate(("leak_mask", "leak_residual", "leak_total")):
             square, error = self.mean["leak"][:, k], self.error("leak")[:, k]
             found[name], found[f"{name}_se"] = root(square, error)
+        if self.mean["head_leak"].size:
+            for k, name in enumerate(("head_leak_mask", "head_leak_residual", "head_leak_total")):
+                square, error = self.mean["head_leak"][..., k], self.error("head_leak")[..., k]
+                found[name], found[f"{name}_se"] = root(square, error)
+            found["head_sink"], found["head_sink_se"] = (
+                self.mean["head_sink"],
+                self.error("head_sink"),
+            )
         if self.mean["full"].size:
             for k, name in enumerate(("K", "Q", "Q_common")):
                 found[name], found[f"{name}_se"] = self.mean["full"][k], self.error("full")[k]
@@ -129,9 +137,15 @@ def root(square: Floats, error: Floats) -> tuple[Floats, Floats]:
 
 def statistics(sample: Sample) -> dict[str, Floats]:
     """Return what is averaged over draws, by name; ``leak`` holds mask, residual and total."""
-    mask, residual, cross = np.moveaxis(sample.leak, -1, 0)
     return {
-        **{name: getattr(sample, name) for name in Sample._fields if name != "leak"},
+        **sample._asdict(),
         "fingerprint": sample.q_diag - sample.q_common,
-        "leak": np.stack([mask, residual, mask + residual - 2 * cross], axis=-1),
+        "leak": _with_total(sample.leak),
+        "head_leak": _with_total(sample.head_leak),
     }
+
+
+def _with_total(leak: Floats) -> Floats:
+    """Return mask, residual and total leak from the first two and their product (…, 3)."""
+    mask, residual, cross = np.moveaxis(leak, -1, 0)
+    return np.stack([mask, residual, mask + residual - 2 * cross], axis=-1)

@@ -63,8 +63,8 @@ def norm(stack: Stack, x: Array) -> Array:
     )
 
 
-def unit(x: Array) -> Array:
-    return np.asarray(x / np.sqrt(np.maximum((x**2).mean(-1, keepdims=True), 1e-30)))
+def unit(x: Array, eps: float = 0.0) -> Array:
+    return np.asarray(x / np.sqrt(np.maximum((x**2).mean(-1, keepdims=True) + eps, 1e-30)))
 
 
 def run_block(
@@ -130,6 +130,7 @@ def attend(
         for name, value in weights.attention_weights(plan, number, draw).items()
     }
     heads, size, contents = stack.n_heads, stack.head_size(attention), u.shape[0]
+    eps = stack.norm.eps
 
     def split(x: Array, n: int) -> Array:  # (contents, T, n·size) -> (contents, n, T, size)
         return x.reshape(contents, context, n, -1).transpose(0, 2, 1, 3)
@@ -148,16 +149,16 @@ def attend(
         n_kv = stack.n_kv_heads
         q, k, v = u @ w["q"].T, u @ w["k"].T, u @ w["v"].T
         if attention.qk_norm == "projection":
-            q, k = unit(q), unit(k)
+            q, k = unit(q, eps), unit(k, eps)
         q = split(q, heads)
         k, v = (np.repeat(split(x, n_kv), heads // n_kv, axis=1) for x in (k, v))
     position = np.arange(context)
     if attention.qk_norm == "head":
-        q, k = unit(q), unit(k)
+        q, k = unit(q, eps), unit(k, eps)
     turned = rotate(stack, attention, q, position + context)
     q, k = rotate(stack, attention, q, position), rotate(stack, attention, k, position)
     if attention.qk_norm == "l2":
-        q, k, turned = unit(q), unit(k), unit(turned)
+        q, k, turned = (unit(x, eps) for x in (q, k, turned))
     scale = stack.score_scale(attention)
     if attention.qk_norm != "none" and not plan.sizes[0]["parameter_free"]:
         scale = stack.score_std(number) / np.sqrt(size * stack.rotary_gain(attention))
@@ -253,6 +254,7 @@ def expert(
     phi, up = ACTIVATIONS[mlp.activation], u @ w["up"].T
     if mlp.kind == "plain":
         return np.asarray(phi(up, mlp.activation_scale) @ w["down"].T)
-    return np.asarray(
-        (phi(u @ w["gate"].T, mlp.activation_scale) * (up + mlp.offset)) @ w["down"].T
-    )
+    gate = u @ w["gate"].T
+    if mlp.limit is not None:
+        gate, up = np.minimum(gate, mlp.limit), np.clip(up, -mlp.limit, mlp.limit)
+    return np.asarray((phi(gate, mlp.activation_scale) * (up + mlp.offset)) @ w["down"].T)

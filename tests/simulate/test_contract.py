@@ -94,6 +94,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no norm": {"norm": {"placement": "none"}, "mlp": {"d_ff": 20}},
     "gated": {"mlp": {"kind": "gated", "d_ff": 21}},
     "gpt-oss": {"mlp": {"kind": "gated", "offset": 1.0, "activation_scale": 1.702, "d_ff": 20}},
+    "clamped mlp": {"mlp": {"kind": "gated", "limit": 0.4, "d_ff": 20}},
     "wide mlp": {"mlp": {"kind": "gated", "d_ff": 300}},
     **{
         f"plain {name}": {"mlp": {"kind": "plain", "activation": name, "d_ff": 20}}
