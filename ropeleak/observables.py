@@ -114,18 +114,25 @@ def dataset(
     data: dict[str, Any] = {}
     used: set[str] = set()
     for name, values in variables.items():
-        row = OBSERVABLES[name.removesuffix("_se")]
-        error = "standard error of the " if name.endswith("_se") else ""
-        data[name] = (
-            row.dims,
-            values,
-            {"units": row.unit, "long_name": error + row.long_name, "definition": row.definition},
-        )
-        used.update(row.dims)
+        dims = OBSERVABLES[name.removesuffix("_se")].dims
+        data[name] = dims, values, metadata(name)
+        used.update(dims)
     result = xr.Dataset(
         data, {name: coordinates[name] for name in COORDINATES if name in used}, dict(attrs)
     )
-    for name in used:
-        unit, long_name = COORDINATES[name]
-        result[name].attrs.update({"units": unit, "long_name": long_name})
+    describe_coordinates(result)
     return result
+
+
+def metadata(name: str) -> dict[str, str]:
+    """Return unit, name in words and definition of a variable or of its standard error."""
+    row = OBSERVABLES[name.removesuffix("_se")]
+    error = "standard error of the " if name.endswith("_se") else ""
+    return {"units": row.unit, "long_name": error + row.long_name, "definition": row.definition}
+
+
+def describe_coordinates(found: xr.Dataset) -> None:
+    """Give the coordinates of a dataset that are observables' dimensions their units and names."""
+    for name, (unit, long_name) in COORDINATES.items():
+        if name in found.coords:
+            found[name].attrs.update({"units": unit, "long_name": long_name})

@@ -105,7 +105,7 @@ def predict(
     from ropeleak.theory.methods import predictor
 
     run = predictor(method, seed=seed, heads=heads)
-    with _in_range(stack):
+    with in_range(stack):
         return Result(run(stack, keep=keep, positions=positions, progress=progress))
 
 
@@ -181,7 +181,7 @@ def measure(
         return Result(simulate.measure_weights(stack, weights, bos_token=bos_token, **common))
     if width is not None:
         stack = stack.proxy(width)
-    with _in_range(stack):
+    with in_range(stack):
         return Result(simulate.measure(stack, draws=draws, target_se=target_se, **common))
 
 
@@ -193,7 +193,7 @@ def refuse_of_weights(**options: object) -> None:
 
 
 @contextmanager
-def _in_range(stack: Stack) -> Iterator[None]:
+def in_range(stack: Stack) -> Iterator[None]:
     """Turn an overflow into a sentence about the numbers that lead to it."""
     try:
         with np.errstate(over="raise", divide="raise", invalid="raise"):
@@ -315,7 +315,7 @@ class Result:
         if (i, i2) not in self._rulers:
             from ropeleak.theory import ruler as module
 
-            with _in_range(self.stack):
+            with in_range(self.stack):
                 self._rulers[i, i2] = module.ruler(self.stack, i, i2)
         return self._rulers[i, i2]
 

@@ -11,10 +11,11 @@ from .compare import compare
 from .measure import measure
 from .models import models
 from .predict import predict
+from .sweep import sweep
 from .theorems import theorems
 
 COMMANDS: tuple[Callable[..., Any], ...] = (
-    predict, measure, compare, models, claims, theorems, check,
+    predict, measure, compare, models, sweep, claims, theorems, check,
 )  # fmt: skip
 
 app = typer.Typer(
