@@ -9,7 +9,7 @@ import xarray as xr
 from ropeleak.claims.lab import Lab
 from ropeleak.claims.stacks import decoder
 from ropeleak.errors import RopeleakError
-from ropeleak.results import measure, predict
+from ropeleak.results import Result, measure, predict
 from ropeleak.spec import Stack
 
 from .store import Store
@@ -43,7 +43,7 @@ class Budget(NamedTuple):
 
 BUDGETS = {
     "small": Budget("small", 112, 4, 8, 6, 128, "quick"),
-    "full": Budget("full", 512, 8, 100, 8, 256, "full"),
+    "full": Budget("full", 256, 8, 100, 8, 256, "full"),
 }
 
 Progress = Callable[[str, int, int], None]
@@ -122,6 +122,15 @@ class Bench:
             return predict(stack, **options).dataset
 
         return self.store.keep("predict", {"stack": as_data(stack), **options}, make)
+
+    def ruler(self, stack: Stack, i: int, i2: int) -> xr.Dataset:
+        """Return d′ between two positions of a stack by depth, as `Result.ruler` does."""
+
+        def make() -> xr.Dataset:
+            self.progress(f"telling positions of {stack.name} apart", 0, 1)
+            return Result(self.predict(stack)).ruler(i, i2)
+
+        return self.store.keep("ruler", {"stack": as_data(stack), "i": i, "i2": i2}, make)
 
     def measure(self, stack: Stack) -> xr.Dataset:
         """Return the Monte Carlo of a stack, or of a narrow stand-in where it is wide.

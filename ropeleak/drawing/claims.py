@@ -71,8 +71,8 @@ def draw(ax: Axes, lines: Sequence[Line], categories: Sequence[str] = ()) -> Non
         if not (line.label.endswith(THEORY) or line.label == "theory"):
             kept = marks.evenly(np.asarray(line.x), FEW)
             x, y = np.asarray(line.x)[kept], np.asarray(line.y)[kept]
-            se = None if line.se is None else np.asarray(line.se)[kept]
-            marks.curve(ax, x, y, se, kind="monte-carlo", row=row, label=line.label)
+            error = None if line.se is None else marks.BAND * np.asarray(line.se)[kept]
+            marks.curve(ax, x, y, error, kind="monte-carlo", row=row, label=line.label)
         elif categories:
             ax.plot(line.x, line.y, color=marks.look(row)["color"], linestyle="none", marker="_",
                     markersize=8, label=line.label)  # fmt: skip

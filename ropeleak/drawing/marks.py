@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
+from ropeleak.observables import OBSERVABLES
+
 from .style import COLOURS, LINES, MARKERS
 
 Kind = Literal["theory", "monte-carlo", "trained"]
@@ -21,6 +23,8 @@ KINDS: dict[Kind, str] = {
 """Where numbers come from, and what a legend calls it."""
 BAND = 2.0
 """Half-length of error bars and half-width of bands, in standard errors."""
+RMS = OBSERVABLES["leak_mask"].unit
+"""Unit of roots of mean squares."""
 MOST_POINTS = 14
 """Points that are drawn of a measurement against position."""
 
@@ -41,7 +45,7 @@ def curve(
     ax: Axes,
     x: ArrayLike,
     y: ArrayLike,
-    se: ArrayLike | None = None,
+    error: ArrayLike | None = None,
     *,
     kind: Kind = "theory",
     row: int = 0,
@@ -53,9 +57,11 @@ def curve(
     ----------
     ax
         Any axes.
-    x, y, se
-        Values and the standard errors of the second (N,): error bars of points, the band of a
-        line. Points that are not finite are left out.
+    x, y
+        Values (N,). Points that are not finite are left out.
+    error
+        Lengths of the error bars of points, or of the band of a line: (N,), or (2, N) below and
+        above.
     kind
         Where the numbers come from.
     row
@@ -64,17 +70,17 @@ def curve(
         To the look, as matplotlib's ``plot`` and ``errorbar`` take it.
     """
     at, value = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    error = None if se is None else BAND * np.asarray(se, dtype=float)
+    ends = None if error is None else np.broadcast_to(np.asarray(error, float), (2, value.size))
     if kind == "theory":
         (line,) = ax.plot(at, value, **{**look(row), **changes})
-        if error is not None:
-            ax.fill_between(at, value - error, value + error, color=line.get_color(), alpha=0.25,
-                            linewidth=0)  # fmt: skip
+        if ends is not None:
+            ax.fill_between(at, value - ends[0], value + ends[1], color=line.get_color(),
+                            alpha=0.25, linewidth=0)  # fmt: skip
         return
     shown = np.isfinite(value)
     label = changes.pop("label", "_nolegend_")
     points = ax.errorbar(
-        at[shown], value[shown], None if error is None else error[shown], elinewidth=0.8,
+        at[shown], value[shown], None if ends is None else ends[:, shown], elinewidth=0.8,
         **{**look(row), **_marker(kind, row), **changes, "linestyle": "none"},
     )  # fmt: skip
     points.lines[0].set_label(label)
@@ -103,11 +109,32 @@ def draw(
     """
     kind, chosen = kind_of(dataset), dataset[_with_error(dataset, name)].sel(where or {})
     at, y = np.asarray(x, dtype=float), np.asarray(chosen[name].values, dtype=float)
-    se = np.asarray(chosen[f"{name}_se"].values) if f"{name}_se" in chosen else None
+    error = None
+    if f"{name}_se" in chosen:
+        se = np.asarray(chosen[f"{name}_se"].values, dtype=float)
+        error = error_bars(y, se, root=chosen[name].attrs.get("units") == RMS)
     if kind != "theory" and chosen[name].dims == ("query",):
         kept = evenly(at)
-        at, y, se = at[kept], y[kept], None if se is None else se[kept]
-    curve(ax, at, y, se, kind=kind, **options)
+        at, y, error = at[kept], y[kept], None if error is None else error[:, kept]
+    curve(ax, at, y, error, kind=kind, **options)
+
+
+def error_bars(y: NDArray[np.float64], se: NDArray[np.float64], root: bool) -> NDArray[np.float64]:
+    """Return the lengths of error bars below and above (2, N).
+
+    Parameters
+    ----------
+    y, se
+        Values and their standard errors (N,).
+    root
+        Whether they are roots of mean squares, and ``se`` the error towards larger values: then
+        it is the mean square that has a symmetric error, and the bar ends at 0.
+    """
+    if not root:
+        return np.stack([BAND * se, BAND * se])
+    square = y**2
+    error = BAND * ((y + se) ** 2 - square)
+    return np.stack([y - np.sqrt(np.maximum(square - error, 0)), np.sqrt(square + error) - y])
 
 
 def evenly(positions: NDArray[np.float64], most: int = MOST_POINTS) -> NDArray[np.int64]:

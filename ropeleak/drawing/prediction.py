@@ -73,7 +73,7 @@ def draw_leak_by_block(
     ax.set_ylabel(f"leak ({dataset['leak_mask'].attrs.get('units', 'nats RMS')})")
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 4, 5, 8, 10]))
     ax.set_xlim(0.5, max(float(ax.dataLim.x1), 1.0) + 0.5)
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(bottom=0, auto=True)
 
 
 def draw_beacon(

@@ -33,10 +33,11 @@ LINES: tuple[Any, ...] = (
     (0, (1, 1)),
     (0, (4, 1, 1, 1)),
     (0, (6, 1, 1, 1, 1, 1)),
+    (0, (9, 1.5)),
 )
 """Line styles, told apart without colour."""
 
-MARKERS = ("o", "s", "^", "D", "v")
+MARKERS = ("o", "s", "^", "D", "v", "P")
 
 MARGIN = 0.015
 """Share of a position axis that is left free at its ends, so that markers there are whole."""
