@@ -396,7 +396,7 @@ class Result:
 
 def plot_all(results: Mapping[str, Result], path: str | os.PathLike[str] | None = None) -> "Figure":
     """Draw results over each other, by label, as `Result.plot` does for one."""
-    from ropeleak.figures import prediction, style
+    from ropeleak.drawing import prediction, style
 
     from .output import atomic, check_figure
 
@@ -419,7 +419,7 @@ def plot_agreement(
     RopeleakError
         If the file cannot be written or its suffix names no known format.
     """
-    from ropeleak.figures import agreement, style
+    from ropeleak.drawing import agreement, style
 
     from .output import atomic, check_figure
 

@@ -1,4 +1,7 @@
-"""What a prediction says, drawn: leak by block, and three quantities against position."""
+"""What a result says, drawn: leak by block, and three quantities against position.
+
+Every function takes predictions and measurements alike: draw both on the same axes to compare them.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,7 +17,7 @@ from numpy.typing import NDArray
 from ropeleak.selection import representative_blocks
 from ropeleak.spec import Stack
 
-from . import style
+from . import marks, style
 
 Array = NDArray[np.float64]
 
@@ -24,7 +27,8 @@ LEAKS = {"leak_mask": "mask", "leak_residual": "residual", "leak_total": "total"
 LEAST_VARIANCE_SPAN = 0.02
 """Relative variances closer to one than this are drawn as flat."""
 SHARES = {0: "0", 1e-4: "0.01%", 1e-3: "0.1%", 1e-2: "1%", 1e-1: "10%", 1: "100%"}
-"""Ticks of the beacon's axis, which is linear below the first of them."""
+"""Ticks of the beacon's axis, which is linear below the last that all curves exceed."""
+SMALLEST_SHARE = 1e-4
 
 
 def draw_leak_by_block(
@@ -42,7 +46,7 @@ def draw_leak_by_block(
         Name of the architecture, put before each legend entry.
     index
         Which of several architectures this is: it gets one colour and marker of its own. Without
-        it, each leak gets a colour and marker.
+        it, each leak gets a colour.
 
     Notes
     -----
@@ -51,13 +55,16 @@ def draw_leak_by_block(
     """
     block = np.asarray(dataset["block"].values, dtype=float)
     groups = _blocks_by_kind(dataset)
+    plain = index is None and len(groups) == 1 and block.size > 1
     for row, (name, words) in enumerate(LEAKS.items()):
         look = {**_architecture(row if index is None else index), **_leak_look(name)}
+        if plain and marks.kind_of(dataset) == "theory":
+            look["marker"] = ""
         for number, (local, members) in enumerate(groups.items()):
             filled = look["color"] if not local and len(groups) > 1 else "white"
             legend = f"{label}, {words}" if label else words
             _curve(
-                ax, dataset.isel(block=members), name, block[members], {},
+                ax, dataset.isel(block=members), name, block[members],
                 **{**look, "markerfacecolor": filled}, clip_on=False,
                 markevery=max(members.size // 16, 1), zorder=4 - row,
                 label="_nolegend_" if number else legend,
@@ -66,7 +73,7 @@ def draw_leak_by_block(
     ax.set_ylabel(f"leak ({dataset['leak_mask'].attrs.get('units', 'nats RMS')})")
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 4, 5, 8, 10]))
     ax.set_xlim(0.5, max(float(ax.dataLim.x1), 1.0) + 0.5)
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(bottom=0, auto=True)
 
 
 def draw_beacon(
@@ -86,14 +93,8 @@ def draw_beacon(
     depths
         Which depths; unless given, some from the first block's to the last's.
     """
-    _by_depth(ax, dataset, "beacon", label, index, depths)
-    ax.set_ylabel("BOS share of variance")
-    first = min(tick for tick in SHARES if tick)
-    ax.set_yscale("symlog", linthresh=first, linscale=0.5)
-    ax.set_yticks(list(SHARES), list(SHARES.values()))
-    minor = [m * tick for tick in SHARES for m in range(2, 10) if 0 < tick < 1]
-    ax.yaxis.set_minor_locator(FixedLocator(minor))
-    ax.set_ylim(-0.15 * first, 1.3)
+    draw_by_position(ax, dataset, "beacon", label, index, depths)
+    share_axis(ax)
 
 
 def draw_variance(
@@ -105,8 +106,8 @@ def draw_variance(
     Parameters are those of `draw_beacon`; the dataset needs ``k_diag``.
     """
     names = [name for name in ("k_diag", "k_diag_se") if name in dataset]
-    relative = dataset[names] / dataset["k_diag"].isel(query=-1)
-    _by_depth(ax, relative, "k_diag", label, index, depths)
+    relative = (dataset[names] / dataset["k_diag"].isel(query=-1)).assign_attrs(dataset.attrs)
+    draw_by_position(ax, relative, "k_diag", label, index, depths)
     ax.set_ylabel("variance relative to\nthe last position")
     low, high = ax.get_ylim()
     ax.set_ylim(min(low, 1 - LEAST_VARIANCE_SPAN), max(high, 1 + LEAST_VARIANCE_SPAN))
@@ -123,7 +124,7 @@ def draw_log_z(
     """
     if blocks is None and "leak_mask" in dataset:
         blocks = representative_blocks(dataset, 4)
-    _by_depth(ax, dataset, "log_z", label, index, blocks)
+    draw_by_position(ax, dataset, "log_z", label, index, blocks)
     if not any(line.get_gid() == "reference" for line in ax.lines):
         query = np.asarray(dataset["query"].values, dtype=float)
         ax.plot(query, np.log1p(query), color="0.5", linewidth=0.8, linestyle=(0, (1, 1.5)),
@@ -162,15 +163,15 @@ def plot(datasets: xr.Dataset | Mapping[str, xr.Dataset]) -> Figure:
                 Line2D([], [], **_architecture(k), label=name) for k, name in enumerate(named)
             ]
             figure.legend(handles=handles, loc="outside upper left")
-            _legend_above(axes[0], [*_leak_handles(), *_kind_handles(named.values())])
+            legend_above(axes[0], [*_leak_handles(), *_kind_handles(named.values())])
             for ax in axes[1:3]:
                 ax.set_title("after the last block", loc="right", weight="normal", pad=2)
-            _legend_above(axes[3], [line for line in axes[3].lines if line.get_gid()])
+            legend_above(axes[3], [line for line in axes[3].lines if line.get_gid()])
             axes[3].set_title("in the last block", loc="right", weight="normal", pad=2)
         else:
-            _legend_above(axes[0], [*_labelled(axes[0]), *_kind_handles(named.values())])
-            _legend_above(axes[1], axes[1].lines, "after block")
-            _legend_above(axes[3], axes[3].lines, "block")
+            legend_above(axes[0], [*labelled(axes[0]), *_kind_handles(named.values())])
+            legend_above(axes[1], labelled(axes[1]), "after block")
+            legend_above(axes[3], labelled(axes[3]), "block")
         figure.align_ylabels(axes)
     return figure
 
@@ -214,8 +215,12 @@ def _kind_handles(datasets: Iterable[xr.Dataset]) -> list[Line2D]:
     ]
 
 
-def _labelled(ax: Axes) -> list[Line2D]:
-    return [line for line in ax.lines if not str(line.get_label()).startswith("_")]
+def labelled(ax: Axes) -> list[Line2D]:
+    """Return the curves that have a label, of several with the same one the first."""
+    found: dict[str, Line2D] = {}
+    for line in ax.lines:
+        found.setdefault(str(line.get_label()), line)
+    return [line for label, line in found.items() if not label.startswith("_")]
 
 
 def _blocks_by_kind(dataset: xr.Dataset) -> dict[bool, NDArray[np.int64]]:
@@ -229,7 +234,7 @@ def _blocks_by_kind(dataset: xr.Dataset) -> dict[bool, NDArray[np.int64]]:
     return {kind: np.flatnonzero(local == kind) for kind in (False, True) if (local == kind).any()}
 
 
-def _legend_above(ax: Axes, lines: Sequence[Line2D], heading: str = "") -> None:
+def legend_above(ax: Axes, lines: Sequence[Line2D], heading: str = "") -> None:
     """Put a legend over the axes, where it hides no data; a heading is said only once."""
     handles, labels = list(lines), [str(line.get_label()) for line in lines]
     if heading:
@@ -241,34 +246,52 @@ def _legend_above(ax: Axes, lines: Sequence[Line2D], heading: str = "") -> None:
     )  # fmt: skip
 
 
-def _by_depth(
-    ax: Axes, dataset: xr.Dataset, name: str, label: str | None, index: int | None,
-    chosen: Sequence[int] | None,
+def share_axis(ax: Axes) -> None:
+    """Make the y axis that of BOS's share: logarithmic, with 0 on it."""
+    ax.set_ylabel("BOS share of variance")
+    first = max(tick for tick in SHARES if tick <= max(ax.dataLim.minposy, SMALLEST_SHARE))
+    ticks = {tick: words for tick, words in SHARES.items() if not 0 < tick < first}
+    ax.set_yscale("symlog", linthresh=first, linscale=0.5)
+    ax.set_yticks(list(ticks), list(ticks.values()))
+    minor = [m * tick for tick in ticks for m in range(2, 10) if 0 < tick < 1]
+    ax.yaxis.set_minor_locator(FixedLocator(minor))
+    ax.set_ylim(-0.15 * first, 1.3)
+
+
+def draw_by_position(
+    ax: Axes, dataset: xr.Dataset, name: str, label: str | None = None, index: int | None = None,
+    depths: Sequence[int] | None = None,
 ) -> None:  # fmt: skip
+    """Draw any quantity against position, at several depths or in several blocks.
+
+    Parameters are those of `draw_beacon`; the dataset needs ``name`` over ``query``.
+    """
     dim = "block" if "block" in dataset[name].dims else "depth"
-    depths = list(chosen) if chosen else shown_depths(int(dataset[dim].values[-1]))
+    chosen = list(depths) if depths else shown_depths(int(dataset[dim].values[-1]))
     query = np.asarray(dataset["query"].values, dtype=float)
-    colours = style.depth_colours(len(depths))
-    for row, depth in enumerate(depths):
-        look: dict[str, Any] = {"color": colours[row], "linestyle": style.LINES[row % 5]}
+    colours = style.depth_colours(len(chosen))
+    for row, depth in enumerate(chosen):
+        look: dict[str, Any] = {
+            "color": colours[row], "linestyle": style.LINES[row % len(style.LINES)]
+        }  # fmt: skip
         if index is not None:
-            look = {**_architecture(index), "markevery": (0.03 + 0.05 * (index % 3), 0.16)}
-            look["linestyle"] = style.LINES[row % len(style.LINES)]
+            look = {**_architecture(index), "markevery": (0.03 + 0.05 * (index % 3), 0.16),
+                    "linestyle": look["linestyle"]}  # fmt: skip
         words = f"block {depth}" if dim == "block" else f"after block {depth}"
-        _curve(
-            ax, dataset, name, query, {dim: depth},
-            **look, label=f"{label}, {words}" if label else words,
-        )  # fmt: skip
+        _curve(ax, dataset, name, query, {dim: depth}, row=row, **look,
+               label=f"{label}, {words}" if label else words)  # fmt: skip
     style.position_axis(ax, int(max(query[-1], ax.dataLim.x1)))
     ax.set_xlabel("position (tokens)")
 
 
+_OF_LINES = ("linestyle", "linewidth", "markevery", "alpha", "zorder")
+
+
 def _curve(
-    ax: Axes, dataset: xr.Dataset, name: str, x: Array, where: dict[str, int], **look: Any
-) -> None:
-    """Draw one curve, and one standard error around it where the dataset has it."""
-    y = np.asarray(dataset[name].sel(where).values, dtype=float)
-    ax.plot(x, y, **look)
-    if f"{name}_se" in dataset:
-        error = np.asarray(dataset[f"{name}_se"].sel(where).values, dtype=float)
-        ax.fill_between(x, y - error, y + error, color=look["color"], alpha=0.25, linewidth=0)
+    ax: Axes, dataset: xr.Dataset, name: str, x: Array, where: dict[str, int] | None = None,
+    **look: Any,
+) -> None:  # fmt: skip
+    """Draw one curve; of a measurement only what makes points."""
+    if marks.kind_of(dataset) != "theory":
+        look = {key: value for key, value in look.items() if key not in _OF_LINES and value != ""}
+    marks.draw(ax, dataset, name, x, where, **look)

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ropeleak import RopeleakError, Stack, predict
-from ropeleak.figures import prediction, style
+from ropeleak.drawing import prediction, style
 
 
 def small(**fields: object) -> Stack:
@@ -17,6 +18,12 @@ def small(**fields: object) -> Stack:
         **{"context": 24, "d_model": 64, "n_heads": 4, "n_blocks": 5,
            "init": {"scheme": "fan_in"}, **fields}
     )  # fmt: skip
+
+
+def ends_at(ax: Axes, last: int) -> bool:
+    """Whether an axis of positions shows them all, and little more."""
+    low, high = ax.get_xlim()
+    return -0.1 < low < 0 and last < high < 1.1 * last
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +73,7 @@ def test_curves_against_position_are_the_data(
         np.testing.assert_array_equal(line.get_xdata(), dataset["query"])
         np.testing.assert_array_equal(line.get_ydata(), dataset[name].sel({dim: level}))
     assert ax.get_xlabel() == "position (tokens)"
-    assert ax.get_xlim() == (0, 23)
+    assert ends_at(ax, 23)
 
 
 def test_variance_is_relative_to_the_last_position(dataset: xr.Dataset) -> None:
@@ -121,7 +128,7 @@ def test_contexts_of_different_length_all_fit(dataset: xr.Dataset) -> None:
     longer = predict(small(context=40, n_blocks=7)).dataset
     for order in ({"a": dataset, "b": longer}, {"b": longer, "a": dataset}):
         leak, beacon, *_ = prediction.plot(order).axes
-        assert beacon.get_xlim() == (0, 39)
+        assert ends_at(beacon, 39)
         assert leak.get_xlim() == (0.5, 7.5)
 
 
@@ -156,6 +163,6 @@ def test_figures_need_no_pyplot() -> None:
     import subprocess
     import sys
 
-    code = "import sys, ropeleak.figures.prediction; print('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, ropeleak.drawing.prediction; print('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -1,19 +1,18 @@
 """A claim's evidence: its curves, and under them the numbers that decide."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from . import style
+from . import marks, style
 
-BAND = 2.0
-"""Half-length of the error bars, in standard errors."""
 THEORY = ", theory"
 """End of the label of a curve that is drawn as a line."""
 FEW = 24
-"""Curves of more points than this are drawn with bands instead of bars."""
+"""Points that are drawn of a measured curve at most."""
 
 
 class Line(NamedTuple):
@@ -40,7 +39,8 @@ def plot(
     title
         The claim and the verdict.
     lines
-        Measurements as points or bands of two standard errors, theory as lines.
+        Measurements as points with bars of two standard errors, theory as lines, or as short
+        lines where the x values are categories.
     x_label, y_label
         Labels of the axes.
     categories
@@ -65,27 +65,19 @@ def plot(
 
 def draw(ax: Axes, lines: Sequence[Line], categories: Sequence[str] = ()) -> None:
     """Draw curves; a measurement and its theory share a colour."""
-    colours: dict[str, Any] = {}
+    rows: dict[str, int] = {}
     for line in lines:
-        name = line.label.removesuffix(THEORY)
-        colour = colours.setdefault(name, style.COLOURS[len(colours) % len(style.COLOURS)])
-        row = list(colours).index(name)
-        if line.label.endswith(THEORY) or line.label == "theory":
-            look = "" if not categories else style.MARKERS[row % len(style.MARKERS)]
-            ax.plot(line.x, line.y, color=colour, marker=look, label=line.label,
-                    linestyle="none" if categories else style.LINES[row % len(style.LINES)],
-                    markerfacecolor="white")  # fmt: skip
-            continue
-        error = [BAND * e for e in line.se] if line.se is not None else [0.0] * len(line.x)
-        if len(line.x) > FEW:
-            low = [y - e for y, e in zip(line.y, error, strict=True)]
-            high = [y + e for y, e in zip(line.y, error, strict=True)]
-            ax.fill_between(line.x, low, high, color=colour, alpha=0.3, linewidth=0,
-                            label=line.label)  # fmt: skip
+        row = rows.setdefault(line.label.removesuffix(THEORY), len(rows))
+        if not (line.label.endswith(THEORY) or line.label == "theory"):
+            kept = marks.evenly(np.asarray(line.x), FEW)
+            x, y = np.asarray(line.x)[kept], np.asarray(line.y)[kept]
+            error = None if line.se is None else marks.BAND * np.asarray(line.se)[kept]
+            marks.curve(ax, x, y, error, kind="monte-carlo", row=row, label=line.label)
+        elif categories:
+            ax.plot(line.x, line.y, color=marks.look(row)["color"], linestyle="none", marker="_",
+                    markersize=8, label=line.label)  # fmt: skip
         else:
-            marker = style.MARKERS[row % len(style.MARKERS)]
-            ax.errorbar(line.x, line.y, error, color=colour, linestyle="none", marker=marker,
-                        label=line.label)  # fmt: skip
+            marks.curve(ax, line.x, line.y, row=row, label=line.label)
     if categories:
         turned = 90 if len(categories) > len(style.COLOURS) else 0
         ax.set_xticks(range(len(categories)), categories, rotation=turned)

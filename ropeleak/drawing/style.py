@@ -19,6 +19,8 @@ from ropeleak.output import check_figure
 
 COLUMN = 3.4
 """Width of one column, inches."""
+PAGE = 7.0
+"""Width of two columns and what is between them, inches."""
 
 STYLE_FILE = Path(__file__).with_name("ropeleak.mplstyle")
 
@@ -31,10 +33,14 @@ LINES: tuple[Any, ...] = (
     (0, (1, 1)),
     (0, (4, 1, 1, 1)),
     (0, (6, 1, 1, 1, 1, 1)),
+    (0, (9, 1.5)),
 )
 """Line styles, told apart without colour."""
 
-MARKERS = ("o", "s", "^", "D", "v")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+MARGIN = 0.015
+"""Share of a position axis that is left free at its ends, so that markers there are whole."""
 
 # A date in the file would make two runs differ.
 METADATA: dict[str, dict[str, Any]] = {
@@ -91,7 +97,8 @@ def position_axis(ax: Axes, largest: int) -> None:
     minor = [m * d for d in decades for m in range(1, 10) if m * d <= largest]
     ax.xaxis.set_minor_locator(FixedLocator(minor))
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_xlim(0, max(largest, 1))
+    end = float(np.log1p(max(largest, 1)))
+    ax.set_xlim(*_expm1([-MARGIN * end, (1 + MARGIN) * end]).tolist())
 
 
 def _log1p(value: ArrayLike) -> NDArray[np.float64]:
