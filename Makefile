@@ -28,7 +28,7 @@ predict: $(STAMP) ## predict the leak of a bundled model; writes its plot under 
 test: $(STAMP) ## run the tests
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q
 
-lint: $(STAMP) ## check style, formatting, types, layers and the README
+lint: $(STAMP) ## check style, formatting, types, layers, README and docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy ropeleak tests tools $(wildcard benchmarks)
