@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help predict test lint bench formulas ladder readme ledger lock package clean
+.PHONY: help predict test lint bench formulas ladder pages docs ledger lock package clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,12 +28,12 @@ predict: $(STAMP) ## predict the leak of a bundled model; writes its plot under 
 test: $(STAMP) ## run the tests
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q
 
-lint: $(STAMP) ## check style, formatting, types, layers and the README
+lint: $(STAMP) ## check style, formatting, types, layers, README and docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy ropeleak tests tools $(wildcard benchmarks)
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/packaging/test_readme.py
+	$(BIN)/python -m pytest -q tests/packaging/test_pages.py
 
 bench: $(STAMP) ## time predictions and measurements, against PyTorch if it is there
 	$(BIN)/python -m benchmarks
@@ -45,15 +45,18 @@ formulas: $(STAMP) ## write the formulas that the numbers are computed with anew
 ladder: $(STAMP) ## compare theories and Monte Carlo again (minutes); writes docs/ladder.md
 	$(BIN)/python -m tools.ladder
 
-readme: $(STAMP) ## run the README's commands again and put in what they print
-	$(BIN)/python -m tools.readme
+pages: $(STAMP) ## run the commands and code of README and docs again and put in what they print
+	$(BIN)/python -m tools.pages
+
+docs: $(STAMP) ## build the documentation into out/site; a warning is an error
+	$(BIN)/python -m tools.docs
 
 ledger: $(STAMP) ## run the claims in full (about 20 minutes, resumable); their verdicts go into the README
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tools.ledger
 
 lock: $(STAMP) ## resolve requirements.lock anew from pyproject.toml
 	$(PIP) install --quiet uv
-	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --upgrade --quiet \
+	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --extra docs --upgrade --quiet \
 		--custom-compile-command 'make lock' pyproject.toml -o requirements.lock
 
 package: $(STAMP) ## build the sdist and the wheel, install the wheel elsewhere and run it

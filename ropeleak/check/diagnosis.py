@@ -262,7 +262,7 @@ def _running_length(scene: Scene) -> Cause | None:
     first = first_where(changed, p, far)
     ends = [scene.op.matrix(p, running=r) for r in (first, (first + far) // 2, far)]
     off = np.linalg.norm(ends[2] - plain) / np.linalg.norm(plain)
-    moved = f"a key cached at {p} scores off by {off:.2g} standard deviations at {far}"
+    moved = f"in a row of {far}, the score of a key cached at {p} is off by an RMS of {off:.2g} σ"
     if far > first and scene.op.same(ends[0], ends[1], p) and scene.op.same(ends[1], ends[2], p):
         return Cause(
             "longrope-switch",

@@ -205,7 +205,7 @@ class Stack(Spec):
 
     @property
     def embedding_var(self) -> float:
-        """``v0``: per-coordinate variance of a token's embedding."""
+        """Per-coordinate variance of a token's embedding, ``v0``."""
         if self.init.embedding_var is not None:
             return self.init.embedding_var
         return float((self.weight_scale.embedding * self.embedding_multiplier) ** 2)

@@ -1,4 +1,4 @@
-"""The README: its outputs are up to date, its commands run, its links lead somewhere."""
+"""README and docs: their code runs, their outputs are up to date, their links lead somewhere."""
 
 import re
 import shlex
@@ -13,9 +13,8 @@ import pytest
 import ropeleak
 import ropeleak.check
 from ropeleak.cli import main
-from tools.readme import README, rendered
+from tools.pages import BLOCK, README, ROOT, Run, pages, rendered
 
-ROOT = README.parent
 TEXT = README.read_text(encoding="utf-8")
 NUMBER = re.compile(r"-?\d+(?:\.(?P<decimals>\d+))?(?:e(?P<exponent>[+-]?\d+))?")
 
@@ -50,15 +49,47 @@ def test_words_are_compared_by_their_numbers(old: str, new: str, expected: bool)
     assert differ(old, new) is expected
 
 
-def test_outputs_are_up_to_date() -> None:
-    old, new = TEXT.split(), rendered(TEXT).split()
-    assert len(old) == len(new), "run make readme"
+@pytest.mark.parametrize("page", pages(), ids=lambda p: p.name)
+def test_outputs_are_up_to_date(page: Path, tmp_path: Path) -> None:
+    old, new = page.read_text(encoding="utf-8").split(), rendered(page, tmp_path).split()
+    assert len(old) == len(new), "run make pages"
     changed = [pair for pair in zip(old, new, strict=True) if differ(*pair)]
-    assert not changed, "run make readme"
+    assert not changed, "run make pages"
+    for figure in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        assert (tmp_path / figure).stat().st_size, figure
 
 
-def test_every_output_was_found() -> None:
-    assert TEXT.count("<!-- output:") == TEXT.count("```text") > 0
+@pytest.mark.parametrize("page", pages(), ids=lambda p: p.name)
+def test_every_output_was_found(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    marks = [found["what"] for found in BLOCK.finditer(text)]
+    assert marks.count("output") == text.count("<!-- output:") == text.count("```text")
+    assert marks.count("file") == text.count("<!-- file:")
+
+
+def test_blocks_of_a_page_run_in_order(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    outputs = ("python", "sh", "ropeleak models --help")
+    page.write_text(
+        "<!-- file: my_module.py -->\n```python\nthree = 3\n```\n"
+        "```python\nfrom my_module import three\nprint(three)\n```\n"
+        "```python\nprint(three + 1)\n```\n"
+        "```sh\npip install ropeleak\nropeleak models --help # a remark\n```\n"
+        + "".join(f"<!-- output: {source} -->\n```text\nold\n```\n" for source in outputs)
+    )
+    new = rendered(page, tmp_path)
+    assert "```text\n4\n```" in new
+    assert new.count("Usage: ropeleak models") == 2
+    assert "old" not in new
+    assert "my_module" not in sys.modules
+
+
+def test_a_command_that_does_not_run_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    found = BLOCK.search("```sh\nropeleak predict no-such-model\n```")
+    assert found is not None
+    with pytest.raises(SystemExit, match=r"page.md: ropeleak predict no-such-model does not run"):
+        Run("page.md").again(found)
+    assert "no-such-model" in capsys.readouterr().err
 
 
 def code() -> list[str]:
@@ -67,11 +98,9 @@ def code() -> list[str]:
 
 
 def commands() -> list[str]:
-    """Return the commands that the README shows; an option alone is one of ``predict``."""
-    shell = "\n".join(re.findall(r"```sh\n(.*?)```", TEXT, flags=re.S))
-    lines = [line.partition("#")[0].strip() for line in [*shell.splitlines(), *code()]]
-    full = [line for line in lines if line.startswith("ropeleak ")]
-    options = [line for line in lines if line.startswith("--")]
+    """Return the commands within the README's text; an option alone is one of ``predict``."""
+    full = [line for line in code() if line.startswith("ropeleak ")]
+    options = [line for line in code() if line.startswith("--")]
     return [*full, *(f"ropeleak predict pythia-160m {option}" for option in options)]
 
 
@@ -130,11 +159,11 @@ def test_make_targets_exist(page: str) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [page for folder in (".", "docs", "paper") for page in (ROOT / folder).glob("*.md")],
+    [*ROOT.glob("*.md"), *(ROOT / "paper").glob("*.md"), *pages()[1:]],
     ids=lambda p: p.name,
 )
 def test_links_lead_to_files(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+    for link in re.findall(r"(?<!!)\[[^\]]*\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
         assert link.startswith("https://") or (page.parent / link).exists(), link
 
 
