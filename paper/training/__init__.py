@@ -1,5 +1,5 @@
-"""Small decoders trained on text: does what is predicted at initialisation survive training?
+"""Small decoders trained on text, to see what of a prediction at initialisation survives training.
 
-``python -m paper.training run | measure | summarise``; the answers need none of it, only the files
-under ``results``.
+``python -m paper.training run``, ``measure`` and ``summarise``; the answers need none of it, only
+the files under ``results``.
 """

@@ -1,40 +1,90 @@
 """``python -m paper.training``: train, measure, summarise."""
 
 import argparse
+import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ropeleak.errors import RopeleakError
 
-from .recipe import Recipe
 from .runs import all_runs
 
 OUT = Path(__file__).parents[2] / "out" / "training"
+NEEDED = {"torch": "torch", "safetensors": "safetensors"}
+"""What training and measuring import beside ropeleak, and the packages that have it."""
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(chosen: argparse.Namespace) -> None:
     """Train all decoders."""
+    check_installed()
+    from .queue import work_through
+    from .trainer import train
+
+    work_through(train, all_runs(chosen.only), chosen.out, chosen.jobs)
+
+
+def measure(chosen: argparse.Namespace) -> None:
+    """Measure all trained decoders."""
+    check_installed()
+    from .measuring import measure
     from .queue import work_through
 
-    work_through(all_runs(arguments.only), Recipe(), arguments.out, arguments.jobs)
+    work_through(measure, all_runs(chosen.only), chosen.out, chosen.jobs)
 
 
-COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
-    "run": (run, "train the decoders, going on where it was stopped"),
+def summarise(chosen: argparse.Namespace) -> None:
+    """Write what was measured to the files that are kept, and print the answers."""
+    from .summary import publish
+
+    print(publish(chosen.out))
+
+
+def answers(chosen: argparse.Namespace) -> None:
+    """Print the answers that the kept files give."""
+    from .results import Results
+    from .summary import answers_table
+
+    print(answers_table(Results.load()))
+
+
+class Command(NamedTuple):
+    """A command and what it does, in a line."""
+
+    function: Callable[[argparse.Namespace], None]
+    words: str
+
+
+COMMANDS = {
+    "run": Command(run, "train the decoders, going on where it was stopped"),
+    "measure": Command(measure, "measure what was trained, going on where it was stopped"),
+    "summarise": Command(summarise, "write the measurements to paper/training/results"),
+    "answers": Command(answers, "print what those say, without training"),
 }
+
+
+def check_installed() -> None:
+    """Raise `RopeleakError` if PyTorch or safetensors is missing."""
+    missing = [package for name, package in NEEDED.items() if not importlib.util.find_spec(name)]
+    if missing:
+        raise RopeleakError(
+            f"training needs {' and '.join(missing)}: pip install {' '.join(missing)} --extra-index-url"
+            " https://download.pytorch.org/whl/cpu"
+        )
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    found = argparse.ArgumentParser(prog="python -m paper.training", description=__doc__)
+    found = argparse.ArgumentParser(prog="python -m paper.training")
     commands = found.add_subparsers(required=True, metavar="command")
-    for name, (function, words) in COMMANDS.items():
-        command = commands.add_parser(name, help=words)
-        command.set_defaults(function=function)
-        command.add_argument("--out", type=Path, default=OUT, help="folder of the trainings")
-        command.add_argument("--only", nargs="+", default=(), help="names of architectures")
-        command.add_argument("--jobs", type=int, default=2, help="processes")
+    for name, command in COMMANDS.items():
+        one = commands.add_parser(name, help=command.words, description=command.words)
+        one.set_defaults(function=command.function)
+        one.add_argument("--out", type=Path, default=OUT, help="folder of the runs")
+        if name in ("run", "measure"):
+            one.add_argument("--only", nargs="+", default=(), help="names of architectures")
+            one.add_argument("--jobs", type=int, default=2, help="processes")
     return found
 
 

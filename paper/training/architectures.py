@@ -54,7 +54,7 @@ CHANGES: Mapping[str, Change] = {
 def baseline(vocab_size: int) -> Stack:
     """Return the decoder that the others are changes of: σ = γ = 1.
 
-    ``vocab_size`` is how many tokens there are in effect: the inverse of how often two are the same.
+    ``vocab_size`` is how many tokens there are in effect: two are the same once in so many times.
     """
     return Stack.build(
         name=BASELINE, context=CONTEXT, d_model=WIDTH, n_heads=HEADS, n_blocks=BLOCKS,

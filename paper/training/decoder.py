@@ -122,7 +122,7 @@ class Decoder(nn.Module):
 
     def load_checkpoint(self, tensors: dict[str, Tensor]) -> None:
         """Take weights that have the names of `checkpoint`."""
-        self.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items()}, strict=False)
+        self.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items()})
 
 
 class Block(nn.Module):
@@ -148,6 +148,11 @@ class Block(nn.Module):
             y = getattr(self, branch)(self._normed(before, start if self._parallel else x))
             x = self._normed(total, x + self._multiplier * self._normed(after, y))
         return x
+
+    def look(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what attention makes of the residual stream: see `SelfAttention.look`."""
+        found: tuple[Tensor, Tensor] = self.self_attn.look(self._normed(self._names[0][0], x))
+        return found
 
     def _normed(self, name: str, x: Tensor) -> Tensor:
         return getattr(self, name)(x) if name else x
@@ -190,7 +195,7 @@ class SelfAttention(nn.Module):
             q = q * (self._scale * self.factor)
             o = functional.scaled_dot_product_attention(q, k, v, attn_mask=self.visible, scale=1.0)
         else:
-            o = self._weights(q, k) @ v
+            o = self._weights(self._scores(q, k)) @ v
         written: Tensor = self.o_proj(o.transpose(1, 2).reshape(rows, tokens, -1))
         return written
 
@@ -218,20 +223,35 @@ class SelfAttention(nn.Module):
         repeats = self._heads // self._groups
         return q, k.repeat_interleave(repeats, dim=1), v.repeat_interleave(repeats, dim=1)
 
-    def _weights(self, q: Tensor, k: Tensor) -> Tensor:
-        """Return attention weights (rows, heads, T, T), in steps that a null key or a cap needs."""
+    def _scores(self, q: Tensor, k: Tensor) -> Tensor:
+        """Return scores (rows, heads, T, T)."""
         scores = self._scale * q @ k.transpose(-1, -2)
         if self._cap is not None:
             scores = self._cap * torch.tanh(scores / self._cap)
-        scores = scores * self.factor
+        return scores * self.factor
+
+    def _log_z(self, scores: Tensor) -> Tensor:
+        """Return log denominators (rows, heads, T)."""
         if self._spec.softmax.kind == "sigmoid":
-            return torch.sigmoid(scores + self.bias) * self.visible
-        scores = scores.masked_fill(~self.visible, -torch.inf)
+            return -self.bias.squeeze(-1).expand(scores.shape[:-1])
+        log_z = scores.masked_fill(~self.visible, -torch.inf).logsumexp(-1)
         if not self._null:
-            return scores.softmax(-1)
-        logits = self.sinks if self._spec.softmax.sink_logit is not None else scores.new_zeros(1)
-        null = logits[:, None, None].expand(*scores.shape[:-1], 1)
-        return torch.cat([scores, null], dim=-1).softmax(-1)[..., :-1]
+            return log_z
+        logits = self.sinks if self._spec.softmax.sink_logit is not None else log_z.new_zeros(1)
+        return torch.logaddexp(log_z, logits[:, None])
+
+    def _weights(self, scores: Tensor) -> Tensor:
+        """Return attention weights (rows, heads, T, T)."""
+        log_z = self._log_z(scores).unsqueeze(-1)
+        if self._spec.softmax.kind == "sigmoid":
+            return torch.sigmoid(scores - log_z) * self.visible
+        return torch.exp((scores - log_z).masked_fill(~self.visible, -torch.inf))
+
+    def look(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return scores and their log denominators, (rows, heads, T, T) and (rows, heads, T)."""
+        q, k, _ = self._projections(u)
+        scores = self._scores(q, k)
+        return scores, self._log_z(scores)
 
 
 class FeedForward(nn.Module):

@@ -3,8 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import spearmanr, t
+
+Array = NDArray[np.float64]
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -48,7 +50,7 @@ def rank_correlation(predicted: ArrayLike, measured: ArrayLike) -> Interval:
     x, y = np.asarray(predicted, dtype=float), np.asarray(measured, dtype=float)
     n, seeds = y.shape
     random = np.random.default_rng(0)
-    found = []
+    found: list[float] = []
     while len(found) < RESAMPLES:
         rows = random.integers(0, n, n)
         taken = np.take_along_axis(y[rows], random.integers(0, seeds, (n, seeds)), axis=1)
@@ -59,5 +61,5 @@ def rank_correlation(predicted: ArrayLike, measured: ArrayLike) -> Interval:
     return Interval(_spearman(x, y.mean(axis=1)), float(low), float(high))
 
 
-def _spearman(x: ArrayLike, y: ArrayLike) -> float:
+def _spearman(x: Array, y: Array) -> float:
     return float(spearmanr(x, y).statistic)

@@ -1,67 +1,58 @@
-"""Working through all trainings with several processes: any of them may be killed at any time."""
+"""Working through runs with several processes: any of them may be killed at any time."""
 
 import fcntl
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ropeleak.errors import RopeleakError
 
-from .recipe import Recipe
 from .runs import Run
-
-if TYPE_CHECKING:
-    from .trainer import Trainer
 
 REPORT_EVERY = 10.0
 """Seconds between two lines of progress."""
 LOCK = "lock"
 
+Say = Callable[[float, str], None]
+Job = Callable[[Run, Path, Say], None]
+"""Does what is to be done with a run in a folder, saying which share is done and a few words."""
+
 
 class Report(NamedTuple):
-    """What a process says of a run: steps made, its last loss, or what went wrong."""
+    """What a process says of a run: the share that is done, and in words; or what went wrong."""
 
     run: Run
-    steps: int = 0
-    loss: float = float("nan")
+    share: float
+    words: str = ""
     error: str = ""
 
 
-@dataclass
-class Work:
-    """How far all runs are, counted in blocks trained for a step: about what takes equal time."""
+class Progress:
+    """How far all runs are, each weighing as many as its blocks."""
 
-    runs: Sequence[Run]
-    recipe: Recipe
-    steps: dict[Run, int] = field(default_factory=dict)
-    start: float = field(default_factory=time.monotonic)
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._weight = {run: run.stack.n_blocks for run in runs}
+        self._share = dict.fromkeys(runs, 0.0)
+        self._first: tuple[float, float] | None = None
 
-    def __post_init__(self) -> None:
-        self._depth = {run: run.stack.n_blocks for run in self.runs}
-        self._before: int | None = None
-
-    def add(self, report: Report) -> None:
-        """Take a report into account."""
-        self.steps[report.run] = report.steps
-
-    def line(self, report: Report) -> str:
-        """Return how far everything is, in a line."""
-        done = sum(self._depth[run] * steps for run, steps in self.steps.items())
-        total = self.recipe.steps * sum(self._depth.values())
-        if self._before is None:
-            self._before = done
-        rate = (done - self._before) / max(time.monotonic() - self.start, 1e-9)
-        left = f"{clock((total - done) / rate)} left" if rate > 0 else "…"
-        finished = sum(steps >= self.recipe.steps for steps in self.steps.values())
+    def add(self, report: Report) -> str:
+        """Take a report into account and return how far everything is, in a line."""
+        self._share[report.run] = report.share
+        done = sum(self._weight[run] * share for run, share in self._share.items())
+        done /= sum(self._weight.values())
+        now = time.monotonic()
+        start, before = self._first = self._first or (now, done)
+        rate = (done - before) / max(now - start, 1e-9)
+        left = f"{clock((1 - done) / rate)} left" if rate > 0 else "…"
+        finished = sum(share >= 1 for share in self._share.values())
         return (
-            f"{finished}/{len(self.runs)} runs, {100 * done / total:.1f}%, {left};"
-            f" {report.run}: step {report.steps}, loss {report.loss:.3f}"
+            f"{finished}/{len(self._share)} runs, {100 * done:.1f}%, {left};"
+            f" {report.run}: {report.words}"
         )
 
 
@@ -71,11 +62,20 @@ def clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{s:02d}"
 
 
-def work_through(runs: Sequence[Run], recipe: Recipe, out: Path, jobs: int) -> None:
-    """Train what is not trained yet, printing how far it is.
+def work_through(job: Job, runs: Sequence[Run], out: Path, jobs: int) -> None:
+    """Do a job with every run, printing how far it is.
 
-    Processes take runs in their order, skipping those that are done or that another process
-    works on, so that several calls share the work.
+    Processes take runs in their order and leave out those that another process works on, so that
+    several calls share the work.
+
+    Parameters
+    ----------
+    job
+        A function of a module.
+    runs, out
+        The runs, and the folder of their folders.
+    jobs
+        Processes.
 
     Raises
     ------
@@ -84,43 +84,41 @@ def work_through(runs: Sequence[Run], recipe: Recipe, out: Path, jobs: int) -> N
     """
     context = multiprocessing.get_context("spawn")
     reports: Any = context.Queue()
-    arguments = (list(runs), recipe, out, reports)
-    workers = [context.Process(target=_worker, args=arguments, daemon=True) for _ in range(jobs)]
+    workers = [
+        context.Process(target=_worker, args=(job, list(runs), out, reports), daemon=True)
+        for _ in range(jobs)
+    ]
     for worker in workers:
         worker.start()
-    work, errors, due = Work(runs, recipe), [], 0.0
+    progress, errors, due = Progress(runs), [], 0.0
     while any(worker.is_alive() for worker in workers) or not reports.empty():
         try:
             report = reports.get(timeout=1.0)
         except Empty:
             continue
+        line = progress.add(report)
         if report.error:
             errors.append(report.error)
-            continue
-        work.add(report)
-        if time.monotonic() > due:
+        elif time.monotonic() > due:
             due = time.monotonic() + REPORT_EVERY
-            print(work.line(report), flush=True)
+            print(line, flush=True)
     if errors:
         raise RopeleakError(errors[0])
 
 
-def _worker(runs: list[Run], recipe: Recipe, out: Path, reports: Any) -> None:
-    """Train one run after the other, on one thread."""
+def _worker(job: Job, runs: list[Run], out: Path, reports: Any) -> None:
+    """Do the job with one run after the other, on one thread."""
     import torch
-
-    from .text import standard_library
-    from .trainer import Trainer
 
     torch.set_num_threads(1)
     parent = os.getppid()
 
     for run in runs:
 
-        def say(trainer: "Trainer", run: Run = run) -> None:
+        def say(share: float, words: str, run: Run = run) -> None:
             if os.getppid() != parent:
-                raise SystemExit("the program that started this training is gone")
-            reports.put(Report(run, trainer.step, trainer.losses[-1]))
+                raise SystemExit("the program that this process works for is gone")
+            reports.put(Report(run, share, words))
 
         folder = run.folder(out)
         folder.mkdir(parents=True, exist_ok=True)
@@ -128,12 +126,11 @@ def _worker(runs: list[Run], recipe: Recipe, out: Path, reports: Any) -> None:
             if not free:
                 continue
             try:
-                trainer = Trainer(run.stack, run.seed, standard_library(), recipe, folder)
-                trainer.run(say)
+                job(run, folder, say)
             except RopeleakError as error:
-                reports.put(Report(run, error=f"{run}: {error}"))
-                continue
-            reports.put(Report(run, trainer.step, trainer.losses[-1]))
+                reports.put(Report(run, 1.0, error=f"{run}: {error}"))
+            except KeyboardInterrupt:
+                return
 
 
 @contextmanager

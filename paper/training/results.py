@@ -58,7 +58,9 @@ class Results:
     @classmethod
     def load(cls, folder: Path = FOLDER) -> "Results":
         """Read the files of a folder."""
-        return cls(*(xr.load_dataset(folder / name, engine=ENGINE) for name in (TRAINED, AFTERWARDS)))
+        return cls(
+            *(xr.load_dataset(folder / name, engine=ENGINE) for name in (TRAINED, AFTERWARDS))
+        )
 
     @property
     def architectures(self) -> list[str]:

@@ -10,6 +10,9 @@ from ropeleak.spec import Stack
 from .architectures import CHANGES, SEEDS, architecture
 from .text import standard_library
 
+STATE, STACK, LOG = "state.pt", "stack.json", "log.json"
+"""Files of a run: what training resumes from, the architecture, and what it took."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -30,6 +33,11 @@ class Run:
     def folder(self, out: Path) -> Path:
         """Return where its files are kept."""
         return out / self.architecture.replace(", ", "-").replace(" ", "-") / f"seed-{self.seed}"
+
+
+def weights_file(folder: Path, step: int) -> Path:
+    """Return where a run keeps the weights of a step."""
+    return folder / f"step-{step:05d}.safetensors"
 
 
 def all_runs(only: Sequence[str] = ()) -> list[Run]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -27,8 +28,18 @@ LEFT_OUT = frozenset({
 """Folders that not every installation has."""
 HELD_OUT = 10
 """One file in so many is held out of training."""
-TRAINING, VALIDATION, TOKEN_0 = 1, 2, 3
+TRAINING, VALIDATION, TOKEN_0, PLANTED = 1, 2, 3, 4
 """What random numbers are for."""
+
+
+class Batch(NamedTuple):
+    """Contents and the tokens that come next, each (rows, tokens).
+
+    Contents start anywhere in the text, so that nothing but the architecture tells a position.
+    """
+
+    inputs: Tokens
+    following: Tokens
 
 
 @dataclass(frozen=True)
@@ -53,33 +64,41 @@ class Text:
         share = np.bincount(self.train, minlength=BYTES) / self.train.size
         return round(1 / float((share**2).sum()))
 
-    def batch(self, bos: Bos, seed: int, step: int, rows: int, tokens: int) -> tuple[Tokens, Tokens]:
-        """Return a training batch and the tokens that come next, each (rows, tokens).
+    def batch(self, bos: Bos, seed: int, step: int, rows: int, tokens: int) -> Batch:
+        """Return what a training step reads; only position 0 depends on ``bos``."""
+        key = (seed, step, TRAINING)
+        start = np.random.default_rng(key).integers(0, self.train.size - tokens, rows)
+        return _cut(self.train, start, tokens, bos, key)
 
-        The text is the same for every architecture; only what stands at position 0 differs.
-        """
-        return crops(self.train, bos, (seed, step, TRAINING), rows, tokens)
+    def contents(self, bos: Bos, rows: int, tokens: int, seed: int) -> Batch:
+        """Return held-out contents."""
+        key = (seed, VALIDATION)
+        start = np.random.default_rng(key).integers(0, self.held_out.size - tokens, rows)
+        return _cut(self.held_out, start, tokens, bos, key)
 
-    def contents(self, bos: Bos, rows: int, tokens: int, seed: int = 0) -> tuple[Tokens, Tokens]:
-        """Return held-out contents and the tokens that come next, each (rows, tokens)."""
-        return crops(self.held_out, bos, (seed, VALIDATION), rows, tokens)
+    def planted(
+        self, bos: Bos, byte: int, position: int, rows: int, tokens: int, seed: int
+    ) -> Batch:
+        """Return held-out contents that have a byte at a position, cut where the text has it."""
+        key = (seed, position, PLANTED)
+        start = np.flatnonzero(self.held_out == byte) - position
+        fits = start[(start >= 0) & (start < self.held_out.size - tokens)]
+        chosen = np.random.default_rng(key).choice(fits, rows, replace=False)
+        return _cut(self.held_out, chosen, tokens, bos, key)
 
 
-def crops(
-    text: NDArray[np.uint8], bos: Bos, key: tuple[int, ...], rows: int, tokens: int
-) -> tuple[Tokens, Tokens]:
-    """Return stretches of text behind what stands at position 0, and what comes next.
-
-    They start anywhere, so that nothing in the text tells a position.
-    """
-    start = np.random.default_rng(key).integers(0, text.size - tokens, rows)
+def _cut(
+    text: NDArray[np.uint8], start: Tokens, tokens: int, bos: Bos, key: tuple[int, ...]
+) -> Batch:
+    """Return stretches of text behind what stands at position 0, and what comes next."""
     taken = text[start[:, None] + np.arange(tokens + 1)].astype(np.int64)
     inputs, following = taken[:, :-1].copy(), taken[:, 1:]
     if bos.kind == "random":
-        inputs[:, 0] = text[np.random.default_rng((*key, TOKEN_0)).integers(0, text.size, rows)]
+        anywhere = np.random.default_rng((*key, TOKEN_0)).integers(0, text.size, start.size)
+        inputs[:, 0] = text[anywhere]
     elif bos.is_constant:
         inputs[:, 0] = BOS_ID
-    return inputs, following
+    return Batch(inputs, following)
 
 
 @cache

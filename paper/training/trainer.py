@@ -18,10 +18,10 @@ from ropeleak.output import atomic
 from ropeleak.spec import Stack
 
 from .decoder import Decoder
+from .queue import Say
 from .recipe import Recipe
-from .text import Text
-
-STATE, STACK, LOG = "state.pt", "stack.json", "log.json"
+from .runs import LOG, STACK, STATE, Run, weights_file
+from .text import Batch, Text, standard_library
 
 
 @dataclass
@@ -102,17 +102,17 @@ class Trainer:
         recipe, step = self.recipe, self.step
         for group in self._optimiser.param_groups:
             group["lr"] = recipe.rate_at(step)
-        inputs, following = self.text.batch(
-            self.stack.bos, self.seed, step, recipe.rows, self.stack.context
-        )
-        loss = losses(self.model, torch.as_tensor(inputs), torch.as_tensor(following)).mean()
+        batch = self.text.batch(self.stack.bos, self.seed, step, recipe.rows, self.stack.context)
+        loss = losses(self.model, batch).mean()
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
         self._optimiser.step()
-        found = loss.item()
+        found = float(loss.item())
         if not math.isfinite(found):
-            raise RopeleakError(f"{self.stack.name}: the loss is {found} at step {step}: lower rate")
+            raise RopeleakError(
+                f"{self.stack.name}: the loss is {found} at step {step}: lower rate"
+            )
         return found
 
     def _keep(self) -> None:
@@ -168,11 +168,19 @@ class Trainer:
         (self.folder / STATE).unlink(missing_ok=True)
 
 
-def losses(model: Decoder, inputs: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+def train(run: Run, folder: Path, say: Say) -> None:
+    """Train a run to the end: a job for `paper.training.queue`."""
+    recipe = Recipe()
+
+    def tell(trainer: Trainer) -> None:
+        say(trainer.step / recipe.steps, f"step {trainer.step}, loss {trainer.losses[-1]:.3f}")
+
+    trainer = Trainer(run.stack, run.seed, standard_library(), recipe, folder)
+    trainer.run(tell)
+    tell(trainer)
+
+
+def losses(model: Decoder, batch: Batch) -> torch.Tensor:
     """Return the cross-entropy of every next byte (rows, T), nats."""
+    inputs, following = (torch.as_tensor(tokens) for tokens in batch)
     return functional.cross_entropy(model(inputs).transpose(1, 2), following, reduction="none")
-
-
-def weights_file(folder: Path, step: int) -> Path:
-    """Return where the weights of a step are kept."""
-    return folder / f"step-{step:05d}.safetensors"
