@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 from ropeleak.errors import RopeleakError
 
+from .pages import answers_table
 from .runs import all_runs
 
 OUT = Path(__file__).parents[2] / "out" / "training"
-NEEDED = {"torch": "torch", "safetensors": "safetensors"}
-"""What training and measuring import beside ropeleak, and the packages that have it."""
+NEEDED = ("torch", "safetensors")
+"""What training and measuring import beside ropeleak."""
 
 
 def run(chosen: argparse.Namespace) -> None:
@@ -36,15 +37,17 @@ def measure(chosen: argparse.Namespace) -> None:
 
 def summarise(chosen: argparse.Namespace) -> None:
     """Write what was measured to the files that are kept, and print the answers."""
-    from .summary import publish
+    from .pages import publish
+    from .summary import collect
 
-    print(publish(chosen.out))
+    results = collect(chosen.out)
+    publish(results)
+    print(answers_table(results))
 
 
 def answers(chosen: argparse.Namespace) -> None:
     """Print the answers that the kept files give."""
     from .results import Results
-    from .summary import answers_table
 
     print(answers_table(Results.load()))
 
@@ -66,11 +69,11 @@ COMMANDS = {
 
 def check_installed() -> None:
     """Raise `RopeleakError` if PyTorch or safetensors is missing."""
-    missing = [package for name, package in NEEDED.items() if not importlib.util.find_spec(name)]
+    missing = [name for name in NEEDED if not importlib.util.find_spec(name)]
     if missing:
         raise RopeleakError(
-            f"training needs {' and '.join(missing)}: pip install {' '.join(missing)} --extra-index-url"
-            " https://download.pytorch.org/whl/cpu"
+            f"training needs {' and '.join(missing)}: pip install {' '.join(missing)}"
+            " --extra-index-url https://download.pytorch.org/whl/cpu"
         )
 
 

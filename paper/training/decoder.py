@@ -195,7 +195,8 @@ class SelfAttention(nn.Module):
             q = q * (self._scale * self.factor)
             o = functional.scaled_dot_product_attention(q, k, v, attn_mask=self.visible, scale=1.0)
         else:
-            o = self._weights(self._scores(q, k)) @ v
+            scores = self._scores(q, k)
+            o = self.weights(scores, self._log_z(scores)) @ v
         written: Tensor = self.o_proj(o.transpose(1, 2).reshape(rows, tokens, -1))
         return written
 
@@ -240,18 +241,18 @@ class SelfAttention(nn.Module):
         logits = self.sinks if self._spec.softmax.sink_logit is not None else log_z.new_zeros(1)
         return torch.logaddexp(log_z, logits[:, None])
 
-    def _weights(self, scores: Tensor) -> Tensor:
-        """Return attention weights (rows, heads, T, T)."""
-        log_z = self._log_z(scores).unsqueeze(-1)
-        if self._spec.softmax.kind == "sigmoid":
-            return torch.sigmoid(scores - log_z) * self.visible
-        return torch.exp((scores - log_z).masked_fill(~self.visible, -torch.inf))
-
     def look(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return scores and their log denominators, (rows, heads, T, T) and (rows, heads, T)."""
         q, k, _ = self._projections(u)
         scores = self._scores(q, k)
         return scores, self._log_z(scores)
+
+    def weights(self, scores: Tensor, log_z: Tensor) -> Tensor:
+        """Return attention weights (rows, heads, T, T) from what `look` returns."""
+        above = (scores - log_z.unsqueeze(-1)).masked_fill(~self.visible, -torch.inf)
+        weigh = torch.sigmoid if self._spec.softmax.kind == "sigmoid" else torch.exp
+        found: Tensor = weigh(above)
+        return found
 
 
 class FeedForward(nn.Module):

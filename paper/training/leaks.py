@@ -26,12 +26,14 @@ class Leaks(NamedTuple):
     entries: Array
 
     def square(self, name: str, queries: slice = slice(None)) -> float:
-        """Return the mean square of a leak over some queries; ``total`` is of both together."""
+        """Return the mean square of a leak over some queries; ``total`` is of both together.
+
+        It is 0 where the band has no entries.
+        """
         if name == "total":
-            parts = (self.square(part, queries) for part in ("mask", "residual", "cross"))
-            mask, residual, cross = parts
+            mask, residual, cross = (self.square(part, queries) for part in self._fields[:3])
             return mask + residual - 2 * cross
-        return float(getattr(self, name)[queries].sum() / self.entries[queries].sum())
+        return float(getattr(self, name)[queries].sum() / max(self.entries[queries].sum(), 1.0))
 
 
 def leaks(scores: NDArray[np.floating], log_z: NDArray[np.floating], widest: int) -> Leaks:
@@ -50,9 +52,8 @@ def leaks(scores: NDArray[np.floating], log_z: NDArray[np.floating], widest: int
     sums, own = _sums(scores, log_z, widest)
     means = [sums[1] * sums[1], sums[0] * sums[0], sums[0] * sums[1]]
     pairs = [product.sum((0, 1)) - one for product, one in zip(means, own, strict=True)]
-    weight = 1 / (heads * contents * (contents - 1))
-    entries = np.minimum(np.arange(tokens), widest).astype(float)
-    return Leaks(*(weight * pair for pair in pairs), entries)
+    mask, residual, cross = np.stack(pairs) / (heads * contents * (contents - 1))
+    return Leaks(mask, residual, cross, np.minimum(np.arange(tokens), widest).astype(float))
 
 
 @njit(cache=True)

@@ -44,7 +44,7 @@ def measure(run: Run, folder: Path, say: Say) -> None:
     if not (folder / LOG).exists():
         raise RopeleakError("it is not trained yet: python -m paper.training run")
     if not (folder / TRAINED).exists():
-        rows = []
+        rows: list[xr.Dataset] = []
         for step in steps:
             say(len(rows) / len(steps), f"measuring step {step}")
             rows.append(observe(run, weights_file(folder, step)))
@@ -66,10 +66,10 @@ def load(stack: Stack, path: Path) -> Decoder:
     """Return the decoder of a checkpoint."""
     model = Decoder(stack, seed=0)
     model.load_checkpoint(load_file(path))
+    model.requires_grad_(False)
     return model
 
 
-@torch.no_grad()
 def observe(run: Run, path: Path) -> xr.Dataset:
     """Return everything that is measured of a run's checkpoint.
 
@@ -104,7 +104,6 @@ def observe(run: Run, path: Path) -> xr.Dataset:
     })  # fmt: skip
 
 
-@torch.no_grad()
 def intervene(run: Run, path: Path, change: Intervention) -> xr.Dataset:
     """Return the leaks and losses of a changed checkpoint.
 

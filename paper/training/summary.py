@@ -91,7 +91,7 @@ def _write(dataset: xr.Dataset, path: Path) -> None:
     """Write a dataset, small: single precision, compressed."""
     small = {"dtype": "float32", "zlib": True, "complevel": 9}
     encoding: dict[str, Any] = {
-        name: small for name, values in dataset.data_vars.items() if values.dtype.kind == "f"
+        str(name): small for name, values in dataset.data_vars.items() if values.dtype.kind == "f"
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
