@@ -17,7 +17,7 @@ from .text import BOS_ID, BYTES, VOCABULARY
 
 if TYPE_CHECKING:
     from ropeleak.simulate.plan import Plan
-    from ropeleak.spec import Attention, Mlp, Norm, Rope, Stack
+    from ropeleak.spec import Attention, Mlp, Rope, Stack
 
 TINY = 1e-30
 """Keeps the RMS of a zero vector from being 0."""
@@ -56,10 +56,11 @@ NORMS = {
 def check(stack: "Stack") -> None:
     """Raise `RopeleakError` if a stack cannot be trained to predict the next byte."""
     for block, (attention, mlp) in enumerate(zip(stack.attention, stack.mlp, strict=True)):
-        if attention.mask != "causal":
+        query = np.arange(stack.context)
+        if (attention.key_range(query, stack.context).stop > query + 1).any():
             raise RopeleakError(
-                f"attention[{block}].mask={attention.mask} sees the token that is to be predicted:"
-                " use mask=causal"
+                f"attention[{block}] sees the token that is to be predicted: use mask=causal"
+                " without a prefix"
             )
         if attention.latent is not None:
             raise RopeleakError(f"attention[{block}].latent is not trained here: use latent=none")
@@ -96,7 +97,7 @@ class Decoder(nn.Module):
         still = BOS_ID if stack.bos.kind == "zero" else None
         self.embed_tokens = nn.Embedding(VOCABULARY, stack.d_model, padding_idx=still)
         self.layers = nn.ModuleList(Block(stack, plan, number) for number in range(stack.n_blocks))
-        self.norm = _norm(stack.norm, stack.d_model)
+        self.norm = _norm(stack)
         self.lm_head = nn.Linear(stack.d_model, BYTES, bias=False)
         nn.init.zeros_(self.lm_head.weight)
         _fill(self.embed_tokens.weight, _embedding(stack, seed))
@@ -139,7 +140,7 @@ class Block(nn.Module):
         self._names = NORMS[stack.norm.placement]
         for _, names in zip(self._branches, self._names, strict=False):
             for name in filter(None, names):
-                self.add_module(name, _norm(stack.norm, stack.d_model))
+                self.add_module(name, _norm(stack))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the residual stream after the block (rows, T, d)."""
@@ -175,10 +176,11 @@ class SelfAttention(nn.Module):
             self.add_module(f"{name}_proj", _linear(drawn[name]))
         self._spec, self._rope = attention, attention.rope
         self._heads, self._groups, size = stack.n_heads, stack.n_kv_heads, stack.d_head
+        self._eps = _eps(stack)
         if attention.qk_norm in ("head", "projection"):
             whole = attention.qk_norm == "projection"
-            self.q_norm = nn.RMSNorm(size * stack.n_heads if whole else size, eps=TINY)
-            self.k_norm = nn.RMSNorm(size * stack.n_kv_heads if whole else size, eps=TINY)
+            heads = (stack.n_heads, stack.n_kv_heads) if whole else (1, 1)
+            self.q_norm, self.k_norm = (nn.RMSNorm(n * size, eps=_eps(stack)) for n in heads)
         if attention.softmax.sink_logit is not None:
             self.sinks = nn.Parameter(torch.as_tensor(drawn["null"], dtype=torch.float32))
         self._scale = stack.score_scale(attention)
@@ -220,7 +222,7 @@ class SelfAttention(nn.Module):
         if self._rope is not None:
             q, k = (rotate(x, self.cos, self.sin, self._rope) for x in (q, k))
         if kind == "l2":
-            q, k = (functional.rms_norm(x, x.shape[-1:], eps=TINY) for x in (q, k))
+            q, k = (functional.rms_norm(x, x.shape[-1:], eps=self._eps) for x in (q, k))
         repeats = self._heads // self._groups
         return q, k.repeat_interleave(repeats, dim=1), v.repeat_interleave(repeats, dim=1)
 
@@ -267,9 +269,12 @@ class FeedForward(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         """Return what the MLP writes to the residual stream (rows, T, d)."""
-        up, scale = self.up_proj(u), self._spec.activation_scale
+        up, scale, limit = self.up_proj(u), self._spec.activation_scale, self._spec.limit
         if self._spec.kind == "gated":
-            hidden = self._activation(self.gate_proj(u), scale) * (up + self._spec.offset)
+            gate = self.gate_proj(u)
+            if limit is not None:
+                up, gate = up.clamp(-limit, limit), gate.clamp(max=limit)
+            hidden = self._activation(gate, scale) * (up + self._spec.offset)
         else:
             hidden = self._activation(up, scale)
         written: Tensor = self.down_proj(hidden)
@@ -313,10 +318,14 @@ def _split(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-def _norm(norm: "Norm", size: int) -> nn.Module:
-    if norm.kind == "layer":
-        return nn.LayerNorm(size, eps=norm.eps, bias=False)
-    return nn.RMSNorm(size, eps=max(norm.eps, TINY))
+def _norm(stack: "Stack") -> nn.Module:
+    if stack.norm.kind == "layer":
+        return nn.LayerNorm(stack.d_model, eps=_eps(stack), bias=False)
+    return nn.RMSNorm(stack.d_model, eps=_eps(stack))
+
+
+def _eps(stack: "Stack") -> float:
+    return max(stack.norm.eps, TINY)
 
 
 def _linear(matrix: Any) -> nn.Linear:

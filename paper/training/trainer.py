@@ -83,6 +83,8 @@ class Trainer:
 
     def run(self, progress: Callable[["Trainer"], None] | None = None) -> None:
         """Go on to the end; killed at any time, another `Trainer` of the folder goes on."""
+        if (self.folder / LOG).exists():
+            return
         if self.step == 0:
             self._keep()
         start = time.process_time() - self.seconds
@@ -150,6 +152,8 @@ class Trainer:
         self.losses, self.seconds = list(found["losses"]), found["seconds"]
 
     def _check(self, identity: dict[str, Any]) -> None:
+        # a stack of an older version lacks fields that it has the defaults of
+        identity["stack"] = Stack.model_validate(identity["stack"]).model_dump(mode="json")
         differing = [name for name, value in self.identity.items() if identity.get(name) != value]
         if differing:
             raise RopeleakError(
