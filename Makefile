@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help predict test lint bench formulas ladder readme ledger lock package clean
+.PHONY: help predict test lint bench formulas ladder readme ledger training lock package clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,7 +31,7 @@ test: $(STAMP) ## run the tests
 lint: $(STAMP) ## check style, formatting, types, layers and the README
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy ropeleak tests tools $(wildcard benchmarks)
+	$(BIN)/mypy ropeleak tests tools $(wildcard benchmarks paper/training)
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/packaging/test_readme.py
 
@@ -49,6 +49,11 @@ readme: $(STAMP) ## run the README's commands again and put in what they print
 
 ledger: $(STAMP) ## run the claims in full (about 20 minutes, resumable); their verdicts go into the README
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tools.ledger
+
+training: $(STAMP) ## train small decoders and measure them (2 hours on two processors, resumable)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m paper.training run
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m paper.training measure
+	$(BIN)/python -m paper.training summarise
 
 lock: $(STAMP) ## resolve requirements.lock anew from pyproject.toml
 	$(PIP) install --quiet uv

@@ -33,26 +33,26 @@ class Report(NamedTuple):
 
 
 class Progress:
-    """How far all runs are, each weighing as many as its blocks."""
+    """How far all runs are, each weighing as much as it has blocks."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self._weight = {run: run.stack.n_blocks for run in runs}
         self._share = dict.fromkeys(runs, 0.0)
-        self._first: tuple[float, float] | None = None
+        self._found: dict[Run, float] = {}
+        self._start = time.monotonic()
 
     def add(self, report: Report) -> str:
         """Take a report into account and return how far everything is, in a line."""
         self._share[report.run] = report.share
+        self._found.setdefault(report.run, report.share)
+        total = sum(self._weight.values())
         done = sum(self._weight[run] * share for run, share in self._share.items())
-        done /= sum(self._weight.values())
-        now = time.monotonic()
-        start, before = self._first = self._first or (now, done)
-        rate = (done - before) / max(now - start, 1e-9)
-        left = f"{clock((1 - done) / rate)} left" if rate > 0 else "…"
+        new = done - sum(self._weight[run] * share for run, share in self._found.items())
+        seconds = (total - done) / new * (time.monotonic() - self._start) if new > 0 else 0.0
         finished = sum(share >= 1 for share in self._share.values())
         return (
-            f"{finished}/{len(self._share)} runs, {100 * done:.1f}%, {left};"
-            f" {report.run}: {report.words}"
+            f"{finished}/{len(self._share)} runs, {100 * done / total:.1f}%,"
+            f" {clock(seconds) if new > 0 else '?'} left; {report.run}: {report.words}"
         )
 
 
