@@ -25,7 +25,7 @@ from .leaks import leaks
 from .probes import log_position, told_apart
 from .queue import Say
 from .recipe import Recipe
-from .results import AFTERWARDS, PAIR, TRAINED
+from .results import AFTERWARDS, PAIR, QUANTITIES, TRAINED
 from .runs import LOG, Run, weights_file
 from .text import BOS_ID, Batch, standard_library
 from .trainer import losses
@@ -76,10 +76,7 @@ def observe(run: Run, path: Path) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        What `intervene` returns; over ``block`` ``sink`` and ``sink_excess`` (attention of the
-        last quarter of the queries to token 0, and over uniform attention); over ``depth``
-        ``beacon`` (BOS's share at the later position of `PAIR`), ``d_prime`` and ``accuracy`` (a
-        probe of `PAIR`) and ``log_position`` (R² of a probe of the position's logarithm).
+        All `paper.training.results.QUANTITIES`.
     """
     stack = run.stack
     model, text = load(stack, path), standard_library()
@@ -110,9 +107,7 @@ def intervene(run: Run, path: Path, change: Intervention) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        Over ``block`` ``mask``, ``residual`` and ``total`` (leaks, nats²), ``early`` and ``late``
-        (the residual leak of the first and of the last quarter of the queries); ``loss_early``
-        and ``loss_late`` (of the first and the second half of the queries, nats a byte).
+        Those `paper.training.results.QUANTITIES` that are leaks or losses.
     """
     stack = change.apply(run.stack)
     model = load(stack, path)
@@ -166,6 +161,9 @@ def numbers(x: Tensor) -> Any:
 
 def _dataset(variables: Variables) -> xr.Dataset:
     found = xr.Dataset(variables)
+    for name, values in found.data_vars.items():
+        _, unit, words = QUANTITIES[str(name)]
+        values.attrs.update({"units": unit, "long_name": words})
     counted = {"block": 1, "depth": 0}
     return found.assign_coords({
         name: np.arange(first, first + found.sizes[name])

@@ -1,5 +1,6 @@
 """What was measured of the trained decoders, as it is kept under version control."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,32 @@ PAIR = (50, 100)
 """Positions that the probe tells apart."""
 
 Array = NDArray[np.float64]
+
+
+class Quantity(NamedTuple):
+    """What is measured: the dimension beside the step and the seed, if any, the unit, and words."""
+
+    dim: str | None
+    unit: str
+    words: str
+
+
+QUANTITIES: Mapping[str, Quantity] = {
+    "mask": Quantity("block", "nats²", "mask leak, mean square"),
+    "residual": Quantity("block", "nats²", "residual leak, mean square"),
+    "total": Quantity("block", "nats²", "total leak, mean square"),
+    "early": Quantity("block", "nats²", "residual leak of the first quarter of the queries"),
+    "late": Quantity("block", "nats²", "residual leak of the last quarter of the queries"),
+    "sink": Quantity("block", "attention weight", "attention of late queries to token 0"),
+    "sink_excess": Quantity("block", "ratio to uniform", "the same over uniform attention"),
+    "beacon": Quantity("depth", "share of variance", f"BOS's fingerprint at position {PAIR[1]}"),
+    "d_prime": Quantity("depth", "standard deviations", "d′ of a held-out linear probe of `PAIR`"),
+    "accuracy": Quantity("depth", "share", "share that this probe gets right"),
+    "log_position": Quantity("depth", "R²", "a held-out linear probe of the position's logarithm"),
+    "loss_early": Quantity(None, "nats a byte", "loss of the first half of the queries"),
+    "loss_late": Quantity(None, "nats a byte", "loss of the second half of the queries"),
+}
+"""Leaks are means over pairs of different contents: where there is none they scatter about 0."""
 
 
 class Prediction(NamedTuple):
@@ -44,12 +71,11 @@ class Results:
     Attributes
     ----------
     trained
-        Over ``architecture``, ``seed``, ``step``, and ``block`` or ``depth``: what
-        `paper.training.measuring` lists; NaN where an architecture has no such block. The
-        attribute ``stacks`` holds the architectures.
+        `QUANTITIES` over ``architecture``, ``seed``, ``step`` and their own dimension; NaN where
+        an architecture has no such block. ``stack`` holds the architectures, as JSON.
     afterwards
-        The baseline, changed without being trained again: over ``intervention``, ``seed``,
-        ``step`` and ``block``.
+        The baseline, changed without being trained again: leaks and losses over
+        ``intervention`` in place of ``architecture``.
     """
 
     trained: xr.Dataset
