@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help predict test lint bench formulas ladder pages docs ledger lock package clean
+.PHONY: help predict test lint bench formulas ladder pages docs ledger training lock package clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,7 +31,7 @@ test: $(STAMP) ## run the tests
 lint: $(STAMP) ## check style, formatting, types, layers, README and docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy ropeleak tests tools $(wildcard benchmarks)
+	$(BIN)/mypy ropeleak tests tools $(wildcard benchmarks paper/training)
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/packaging/test_pages.py
 
@@ -53,6 +53,11 @@ docs: $(STAMP) ## build the documentation into out/site; a warning is an error
 
 ledger: $(STAMP) ## run the claims in full (about 20 minutes, resumable); their verdicts go into the README
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tools.ledger
+
+training: $(STAMP) ## train small decoders and measure them (2 hours on two processors, resumable)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m paper.training run
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m paper.training measure
+	$(BIN)/python -m paper.training summarise
 
 lock: $(STAMP) ## resolve requirements.lock anew from pyproject.toml
 	$(PIP) install --quiet uv
