@@ -74,12 +74,11 @@ def test_stopping_says_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(WeightsMeasurement, "run", stop)
+    stopped = "Stopped after 0 of 2 blocks: "
     assert main(["measure", *WEIGHTS, "--checkpoint", "c"]) == 130
-    assert (
-        "Stopped after 0 of 2 blocks: the same command goes on from c." in capsys.readouterr().err
-    )
+    assert f"{stopped}the same command goes on from c." in capsys.readouterr().err
     assert main(["measure", *WEIGHTS]) == 130
-    assert "with --checkpoint FILE a stopped measurement can go on" in capsys.readouterr().err
+    assert f"{stopped}with --checkpoint FILE a stopped measurement" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -87,6 +86,7 @@ def test_stopping_says_how_to_go_on(
     [
         (["--weights", "none"], "there is no file none"),
         (["--weights", "none/a.safetensors"], "there is no file"),
+        (["--weights", "."], "there is no config.json beside the weights in"),
         (["--weights", "tiny", "llama-2-7b"], "architecture needs"),
         ([*WEIGHTS, "--draws", "3"], "draws=3 is for random weights"),
         ([*WEIGHTS, "--width", "3"], "width=3 is for random weights"),
