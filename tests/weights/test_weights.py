@@ -55,6 +55,16 @@ def test_gate_and_up_share_a_tensor_out(mlp: parts.Parts) -> None:
         np.testing.assert_array_equal(some, whole[2:4])
 
 
+def test_the_documented_names_are_read() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8")
+    stack = STACK.set("norm.placement", "sandwich").set("attention.qk_norm", "head")
+    stack = stack.set("attention.softmax.sink_logit", 0.0)
+    held = of_draw(stack, make_plan(stack, 2, 0), 0)[0]
+    Weights(stack, held)
+    listed = {line for line in page.splitlines() if line.startswith("model.")}
+    assert listed == {name for name in held if ".1." not in name}
+
+
 def test_the_root_of_a_decoder_is_found() -> None:
     plain, deep = arrays(), {f"language_model.{n}": value for n, value in arrays().items()}
     deep["vision_tower.layers.0.weight"] = np.zeros(3, np.float32)

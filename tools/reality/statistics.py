@@ -1,7 +1,7 @@
 """What is compared: statistics of random-init models, and their predictions."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,14 @@ from .models import Inside, build, look_inside
 
 Floats = NDArray[np.float64]
 Statistics = dict[str, Floats]
+
+
+class Measured(NamedTuple):
+    """Statistics and their standard errors."""
+
+    mean: Statistics
+    error: Statistics
+
 
 NAMES = ("k_diag", "bos_part", "sink", "participation")
 BOS = 1
@@ -44,28 +52,28 @@ def predicted(stack: Stack) -> Statistics:
     }
 
 
-def measured(
-    config: Any,
-    context: int,
-    draws: int,
-    contents: int,
-    seed: int = 0,
-    progress: Callable[[int], None] | None = None,
-) -> tuple[Statistics, Statistics]:
+def measured(config: Any, context: int, draws: int, contents: int, seed: int) -> Measured:
     """Return the statistics of random-init models, and their standard errors over draws."""
-    found: list[Statistics] = []
-    for draw in range(draws):
-        random = np.random.default_rng([seed, draw])
-        tokens = random.integers(_ORDINARY, config.vocab_size, (contents, context))
-        with_bos = tokens.copy()
-        with_bos[:, 0] = BOS
-        inside = look_inside(build(config, seed * draws + draw), np.concatenate([with_bos, tokens]))
-        found.append(of_draw(inside, contents))
-        if progress is not None:
-            progress(draw + 1)
+    return summary([draw(config, context, contents, seed, number) for number in range(draws)])
+
+
+def draw(config: Any, context: int, contents: int, seed: int, number: int) -> Statistics:
+    """Return the statistics of one random-init model: mean over its contents and their pairs."""
+    random = np.random.default_rng([seed, number])
+    tokens = random.integers(_ORDINARY, config.vocab_size, (contents, context))
+    with_bos = tokens.copy()
+    with_bos[:, 0] = BOS
+    model = build(config, int(random.integers(2**31)))
+    return of_draw(look_inside(model, np.concatenate([with_bos, tokens])), contents)
+
+
+def summary(found: Sequence[Statistics]) -> Measured:
+    """Return means and standard errors over draws."""
     values = {name: np.array([row[name] for row in found]) for name in NAMES}
-    mean = {name: value.mean(0) for name, value in values.items()}
-    return mean, {n: v.std(0, ddof=1) / np.sqrt(draws) for n, v in values.items()}
+    return Measured(
+        {name: value.mean(0) for name, value in values.items()},
+        {n: v.std(0, ddof=1) / np.sqrt(len(found)) for n, v in values.items()},
+    )
 
 
 def of_draw(inside: Inside, contents: int) -> Statistics:
@@ -85,3 +93,51 @@ def of_draw(inside: Inside, contents: int) -> Statistics:
         "sink": weights[..., 0].mean((1, 2)),
         "participation": (weights**2).sum(-1).mean((1, 2)),
     }
+
+
+class Comparison(NamedTuple):
+    """How far a prediction is from what was measured, over depths or blocks and positions.
+
+    Attributes
+    ----------
+    off, bias
+        Median of the relative error, without and with its sign.
+    error
+        Median of the relative standard error of the measurement.
+    z
+        Root-mean-square of the error in standard errors.
+    """
+
+    off: float
+    bias: float
+    error: float
+    z: float
+
+
+LEAST_SHARE = 0.01
+"""A BOS part below this share of the variance is not compared."""
+
+
+def compare(theory: Statistics, wanted: Measured) -> dict[str, Comparison]:
+    """Return how far predictions are from measurements, by name.
+
+    Left out are attention where there is none to measure and rows that have one key, and the BOS
+    part where it is small.
+    """
+    found = {}
+    for name in NAMES:
+        mean, error = wanted.mean[name], wanted.error[name]
+        kept = (mean > 0) & (error > 0)
+        if name == "bos_part":
+            kept &= mean > LEAST_SHARE * wanted.mean["k_diag"]
+        if name in ("sink", "participation"):
+            kept[:, 0] &= mean[:, 0] < 1 - 1e-6
+        gap = (theory[name] - mean)[kept]
+        share, size = gap / mean[kept], error[kept]
+        found[name] = Comparison(
+            off=float(np.median(np.abs(share))),
+            bias=float(np.median(share)),
+            error=float(np.median(size / mean[kept])),
+            z=float(np.sqrt(np.mean((gap / size) ** 2))),
+        )
+    return found
