@@ -3,13 +3,18 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help predict test lint bench formulas ladder pages docs ledger training lock package clean
+.PHONY: help predict test lint bench formulas ladder validate validate-quick pages docs ledger training \
+	lock package clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 MODEL := llama-3.1-8b
+
+# PyTorch without CUDA: where its wheels are, on systems whose usual ones have it.
+TORCH := torch==2.13.0
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
 
 # The Python that makes .venv: `make test PYTHON=/path/to/python` chooses another.
 ifndef PYTHON
@@ -19,7 +24,7 @@ PYTHON := $(shell for name in python3.13 python3.12 python3.11 python3 python3.1
 endif
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 predict: $(STAMP) ## predict the leak of a bundled model; writes its plot under out/
 	@mkdir -p out
@@ -44,6 +49,12 @@ formulas: $(STAMP) ## write the formulas that the numbers are computed with anew
 
 ladder: $(STAMP) ## compare theories and Monte Carlo again (minutes); writes docs/ladder.md
 	$(BIN)/python -m tools.ladder
+
+validate: $(VENV)/.validate ## compare with transformers' models (an hour, resumable); writes docs/reality.md
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tools.reality
+
+validate-quick: $(VENV)/.validate ## the same in small, as tests (minutes)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q tests/reality
 
 pages: $(STAMP) ## run the commands and code of README and docs again and put in what they print
 	$(BIN)/python -m tools.pages
@@ -76,6 +87,12 @@ clean: ## remove .venv and everything that was made
 
 $(STAMP): $(VENV)/.locked pyproject.toml
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.validate: $(STAMP)
+	@$(BIN)/python -c 'import torch' 2>/dev/null || { echo 'installing PyTorch for CPUs'; \
+		$(PIP) install --quiet --extra-index-url $(TORCH_INDEX) $(TORCH); }
+	@$(PIP) install --quiet --no-build-isolation --editable '.[validate]'
 	@touch $@
 
 $(VENV)/.locked: requirements.lock

@@ -7,6 +7,7 @@ are read through different rotations.
 """
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +105,7 @@ def attention_rows(stack: Stack, block: int, layer: Layer, grid: Grid, same: Sam
     n = averaging.n_keys
     factor = np.ones_like(n)
     if attention.qk_norm != "none":
-        factor = 1 / np.sqrt(np.maximum(same.diag, TINY))
+        factor = 1 / np.sqrt(np.maximum(same.diag + stack.qk_floor, TINY))
     rotated = same.pairs * np.outer(factor, factor) * layer.kernel
     limit = np.diag(rotated)
     size = same.diag * factor**2
@@ -198,10 +199,33 @@ def plain_moments(
     return row_moments(
         n,
         own_std,
-        dof=None if attention.qk_norm != "none" else stack.head_size(attention),
+        **_law(stack, attention),
         null_logit=soft.null_logit,
         null_var=np.maximum(variance * common, 0.0) + soft.sink_logit_std**2,
     )
+
+
+class Law(TypedDict):
+    """What a row's scores are distributed by, in the words of `row_moments`."""
+
+    dof: float | None
+    unit: int | None
+
+
+def _law(stack: Stack, attention: Attention) -> Law:
+    """Return the law of a row's scores.
+
+    A query is Gaussian, or a direction, or the part of a direction that one of several heads has,
+    whose squared norm is a beta; keys likewise.
+    """
+    size = stack.head_size(attention)
+    if attention.qk_norm == "none":
+        return {"dof": size, "unit": None}
+    if attention.qk_norm != "projection":
+        return {"dof": None, "unit": size}
+    others = 1 - 1 / stack.n_heads
+    dof = (size + 2 / stack.n_heads) / others if others else None  # of the same variance
+    return {"dof": dof, "unit": size * stack.n_kv_heads}
 
 
 def _with_own_token(moments: Moments, before: OwnToken, after: OwnToken, drift: Array) -> Moments:

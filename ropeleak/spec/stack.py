@@ -242,6 +242,12 @@ class Stack(Spec):
         variance = size if attention.qk_norm != "none" else size * (d * w.query * w.key) ** 2
         return scale * sqrt(variance * self.rotary_gain(attention))
 
+    @property
+    def qk_floor(self) -> float:
+        """Mean square of a token that the eps of a QK-norm stands for: ``eps / (d s0²)``."""
+        w = self.weight_scale
+        return float(self.norm.eps / max(self.d_model * w.query * w.key, 1e-300))
+
     def attention_gain(self, block: int) -> float:
         """``γ``: variance that the heads add when they copy one unit-RMS token."""
         if self.init.attention_gain is not None:

@@ -170,11 +170,16 @@ def config_of(source: Files | None) -> Path:
     Raises
     ------
     RopeleakError
-        If there is no such folder.
+        If there is no checkpoint, or no config beside it.
     """
+    needed = "give a stack, a model's name or its config"
     folder = None if source is None else folder_of(source)
-    if folder is None:
-        raise RopeleakError("no architecture is given: give a stack, a model's name or its config")
+    if source is None or folder is None:
+        raise RopeleakError(f"no architecture is given: {needed}")
+    if not isinstance(source, Mapping) and not Path(source).exists():
+        raise RopeleakError(_absent(Path(source)))
+    if not (folder / CONFIG).is_file():
+        raise RopeleakError(f"there is no {CONFIG} beside the weights in {folder}: {needed} too")
     return folder
 
 
@@ -183,7 +188,7 @@ def _view(path: Path, held: mmap.mmap, start: int, name: str, row: Any) -> Tenso
         kind, shape = str(row["dtype"]), tuple(int(n) for n in row["shape"])
         begin, end = (int(at) for at in row["data_offsets"])
         if kind not in STORED:
-            return Tensor(np.empty((*shape[:0], 0), np.uint8), kind)
+            return Tensor(np.empty(0, np.uint8), kind)
         dtype = np.dtype(STORED[kind])
         count = int(np.prod(shape, dtype=np.int64))
         if begin < 0 or min(shape, default=0) < 0 or end - begin != count * dtype.itemsize:
@@ -226,8 +231,12 @@ def _files(path: Path) -> dict[Path, list[str] | None]:
             return {files[0]: None}
         return {whole: None}
     if not path.is_file():
-        raise RopeleakError(f"there is no file {path}: give a .safetensors file or its folder")
+        raise RopeleakError(_absent(path))
     return _shards(path) if path.name.endswith(".index.json") else {path: None}
+
+
+def _absent(path: Path) -> str:
+    return f"there is no file {path}: give a .safetensors file or its folder"
 
 
 def _shards(index: Path) -> dict[Path, list[str] | None]:
