@@ -21,10 +21,10 @@ from .recipe import Recipe, dataset_of
 CAPTION = r"""
 The two holes. \textbf{a}: a query that sees more keys has a larger softmax denominator: at the same
 distance, the outlined later query pays <factor> times less attention. A window of <window> keys
-stops the count. \textbf{b}: token <zero> sees only itself, so its trajectory is the same in every
-text; every later token mixes some of it in. The filled part of a circle is BOS's share of that
-token's residual stream, as predicted for random weights ($\sigma=\gamma=<one>$): after block
-<last>, <early> at position <one> and <late> at position <end>, whatever the text says.
+stops the count. \textbf{b}: token 0 sees only itself, so its trajectory is the same in every text;
+every later token mixes some of it in. The filled part of a circle is BOS's share of that token's
+residual stream, as predicted for random weights ($\sigma=\gamma=<one>$): after block <last>,
+<early> at position <one> and <late> at position <end>, whatever the text says.
 """
 TEXTS = (
     ("BOS", "the", "cat", "sat", "on", "a", "mat", "by", "the", "door"),
@@ -199,7 +199,7 @@ def words(holes: Holes) -> Mapping[str, str]:
     beacon = holes.full["beacon"].values[-1]
     return {
         "factor": _factor(holes, OUTLINED[0][0], OUTLINED[1][0]), "window": str(WINDOW),
-        "zero": "0", "one": "1", "last": str(BLOCKS), "end": str(TOKENS - 1),
+        "one": "1", "last": str(BLOCKS), "end": str(TOKENS - 1),
         "early": f"{100 * beacon[1]:.0f}%", "late": f"{100 * beacon[-1]:.0f}%",
     }  # fmt: skip
 

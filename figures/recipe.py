@@ -126,10 +126,13 @@ class Recipe(Generic[D]):
 
 
 def check_formats(formats: Sequence[str]) -> None:
-    """Raise `RopeleakError` if a format is not known."""
+    """Raise `RopeleakError` if a format is not known, or there is none."""
+    known = ", ".join(FORMATS)
+    if not formats:
+        raise RopeleakError(f"no format is named: give some of {known}")
     for name in formats:
         if name not in FORMATS:
-            raise RopeleakError(f"format {name!r} is not known: give some of {', '.join(FORMATS)}")
+            raise RopeleakError(f"format {name!r} is not known: give some of {known}")
 
 
 def escaped(text: str) -> str:

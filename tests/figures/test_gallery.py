@@ -10,7 +10,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from ropeleak import Stack
 from ropeleak.figures import load, names, training
@@ -99,7 +98,7 @@ def test_figure(name: str, bench: Bench) -> None:
 
 def check_caption(caption: str, environment: str) -> None:
     """A caption has no number of its own, every placeholder is filled, and LaTeX can read it."""
-    assert not re.search(r"\d", caption)
+    assert not re.search(r"\d", re.sub(r"\b(fp|bf)\d\d\b|(oken|position) 0\b", "", caption))
     assert not re.search(r"<[a-z ]+>", environment)
     assert environment.count("{") == environment.count("}")
     assert environment.count("$") % 2 == 0
@@ -118,17 +117,11 @@ def check_names(figure: Figure) -> None:
 
 def check_room(figure: Figure) -> None:
     """Nothing leaves the page, and no axes or legends overlap."""
-    page = figure.bbox.padded(1.5)
+    page, drawn = figure.bbox_inches.padded(0.02), figure.get_tightbbox()
+    assert page.fully_contains(*drawn.min)
+    assert page.fully_contains(*drawn.max)
     legends = [*figure.legends, *(ax.get_legend() for ax in figure.axes)]
     boxes = [each.get_window_extent() for each in (*figure.axes, *legends) if each is not None]
-    texts = [
-        text.get_window_extent()
-        for text in figure.findobj(Text)
-        if isinstance(text, Text) and text.get_visible() and text.get_text().strip()
-    ]
-    for box in (*boxes, *texts):
-        assert page.fully_contains(*box.min)
-        assert page.fully_contains(*box.max)
     for index, box in enumerate(boxes):
         assert not any(box.padded(-2).overlaps(other.padded(-2)) for other in boxes[:index])
 
