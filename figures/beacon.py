@@ -15,11 +15,11 @@ from ropeleak.selection import at_position
 from .bench import Bench, Pair
 from .recipe import Recipe, dataset_of, finish, marks_words, name_of
 
-CAPTION = (
-    r"BOS's share of the residual stream, \texttt{<name>}. \textbf{Left}: against position, after"
-    r" some of its blocks. \textbf{Right}: against depth, at some positions; after block"
-    r" <last>, it is <early share> at position <early> and <late share> at position <late>. <marks>"
-)
+CAPTION = r"""
+BOS's share of the residual stream, \texttt{<name>}. \textbf{Left}: against position, after some of
+its blocks. \textbf{Right}: against depth, at some positions; after block <last>, it is <early
+share> at position <early> and <late share> at position <late>. <marks>
+"""
 
 
 def data(bench: Bench) -> Pair:

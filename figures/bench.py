@@ -1,8 +1,8 @@
 """`Bench`: where figures get their numbers, each computed once and kept on disk."""
 
 import os
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import xarray as xr
 
@@ -13,6 +13,8 @@ from ropeleak.results import Result, measure, predict
 from ropeleak.spec import Stack
 
 from .store import Store
+
+K = TypeVar("K", bound=Hashable)
 
 
 class Budget(NamedTuple):
@@ -28,6 +30,8 @@ class Budget(NamedTuple):
         Draws of weights, and contents that run through each.
     width
         Wider stacks are measured as stand-ins with this ``d_model``.
+    every
+        Of the published models, every so manyth is compared.
     claims
         The budget of what figures share with the claims.
     """
@@ -38,12 +42,13 @@ class Budget(NamedTuple):
     draws: int
     contents: int
     width: int
+    every: int
     claims: str
 
 
 BUDGETS = {
-    "small": Budget("small", 112, 4, 8, 6, 128, "quick"),
-    "full": Budget("full", 256, 8, 100, 8, 256, "full"),
+    "small": Budget("small", 112, 4, 8, 6, 128, 4, "quick"),
+    "full": Budget("full", 256, 8, 100, 8, 256, 1, "full"),
 }
 
 Progress = Callable[[str, int, int], None]
@@ -143,7 +148,11 @@ class Bench:
             If the stack cannot be measured.
         """
         narrow, budget = stack.proxy(self.budget.width), self.budget
-        options = {"draws": budget.draws, "contents": budget.contents, "seed": self.seed}
+        options: dict[str, Any] = {
+            "draws": budget.draws,
+            "contents": budget.contents,
+            "seed": self.seed,
+        }
         inputs = {"stack": as_data(narrow), **options}
 
         def make() -> xr.Dataset:
@@ -171,6 +180,21 @@ class Bench:
                 raise
             self.notes.append(f"{stack.name} was not measured: {error}")
             return Pair(predicted)
+
+    def pairs(self, stacks: Mapping[K, Stack]) -> dict[K, Pair]:
+        """Return prediction and measurement of the first stack, and of others like it.
+
+        Changes of a model that cannot be predicted are left out, which `notes` tells.
+        """
+        found: dict[K, Pair] = {}
+        for key, stack in stacks.items():
+            try:
+                found[key] = self.pair(stack)
+            except RopeleakError as error:
+                if self.model is None or not found:
+                    raise
+                self.notes.append(f"{key} was left out: {error}")
+        return found
 
 
 def as_data(stack: Stack) -> dict[str, Any]:

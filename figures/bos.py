@@ -15,13 +15,13 @@ from . import leaks
 from .bench import Bench, Pair
 from .recipe import Recipe, dataset_of, finish, marks_words, name_of
 
-CAPTION = (
-    r"Token 0 of \texttt{<name>} replaced. \textbf{Left}: the residual leak by block."
-    r" \textbf{Right}: the share of the residual stream that is the fingerprint of token <first>,"
-    r" after block <last>. Any constant is as good as BOS; a zero vector removes <zero> of the"
-    r" residual leak (as a mean square, last block) and ordinary content <random>. The mean embedding"
-    r" is that of content tokens which share <shared> of their variance. <marks>"
-)
+CAPTION = r"""
+Token 0 of \texttt{<name>} replaced. \textbf{Left}: the residual leak by block. \textbf{Right}: the
+share of the residual stream that is the fingerprint of token <first>, after block <last>. Any
+constant is as good as BOS; a zero vector removes <zero> of the residual leak (as a mean square,
+last block) and ordinary content <random>. The mean embedding is that of content tokens which share
+<shared> of their variance. <marks>
+"""
 KINDS = {
     "constant": "BOS", "zero": "zero vector", "mean": "mean embedding", "random": "content",
 }  # fmt: skip
@@ -34,7 +34,7 @@ def data(bench: Bench) -> Replaced:
     base = bench.base()
     stacks = {kind: base.set("bos", kind) for kind in KINDS}
     stacks["mean"] = stacks["mean"].replace(alpha=base.alpha or SHARED)
-    return {kind: bench.pair(stack) for kind, stack in stacks.items()}
+    return bench.pairs(stacks)
 
 
 def draw(ax: Axes, result: Result | xr.Dataset, row: int = 0, label: str | None = None) -> None:
@@ -75,7 +75,10 @@ def words(found: Replaced) -> Mapping[str, str]:
     """Return the numbers of the caption."""
     left = {k: float(pair.predicted["leak_residual"].values[-1]) ** 2 for k, pair in found.items()}
     base = found["constant"]
-    removed = {kind: percent(1 - left[kind] / left["constant"]) for kind in ("zero", "random")}
+    removed = {
+        kind: percent(1 - left[kind] / left["constant"]) if kind in left else "-"
+        for kind in ("zero", "random")
+    }
     return {
         "name": name_of(base.predicted), "first": "0", "last": str(base.predicted.sizes["block"]),
         "shared": percent(SHARED), "marks": marks_words(base.both), **removed,

@@ -20,13 +20,13 @@ from ropeleak.theory.theorems import load
 from .bench import Bench, Pair
 from .recipe import Recipe, dataset_of, finish, marks_words, name_of
 
-CAPTION = (
-    r"The mean log softmax denominator in the first block of \texttt{<name>}. \textbf{Left}: with"
-    r" full attention it grows as the logarithm of the number of keys, under a window of <window>"
-    r" keys it stops. \textbf{Right}: its excess over that logarithm, by the standard deviation"
-    r" $\sigma$ of the scores. The quadrature is exact for every position; the series to first"
-    r" order in the inverse number of keys is off by <off> nats at position <early> for $\sigma=<sigma>$. <marks>"
-)
+CAPTION = r"""
+The mean log softmax denominator in the first block of \texttt{<name>}. \textbf{Left}: with full
+attention it grows as the logarithm of the number of keys, under a window of <window> keys it stops.
+\textbf{Right}: its excess over that logarithm, by the standard deviation $\sigma$ of the scores.
+The quadrature is exact for every position; the series to first order in the inverse number of keys
+is off by <off> nats at position <early> for $\sigma=<sigma>$. <marks>
+"""
 STDS = (0.5, 1.0, 1.6)
 """``σ`` of the stacks that are compared."""
 WINDOW = 16
@@ -102,8 +102,8 @@ def draw_excess(
 
 def draw_series(ax: Axes, std: float, last: int, row: int = 0) -> None:
     """Draw the excess over ``ln n`` by the series to first order in ``1/n``, up to ``last``."""
-    query = np.arange(last + 1)
-    ax.plot(query, series(query + 1.0, std), **{**marks.look(row), **SERIES}, zorder=1)
+    query = np.arange(last + 1, dtype=float)
+    ax.plot(query, series(query + 1, std), **{**marks.look(row), **SERIES}, zorder=1)
 
 
 def series(n_keys: NDArray[np.float64], std: float) -> NDArray[np.float64]:

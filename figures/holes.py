@@ -18,15 +18,14 @@ from ropeleak.spec import Stack
 from .bench import Bench
 from .recipe import Recipe, dataset_of
 
-CAPTION = (
-    r"The two holes. \textbf{a}: a query that sees more keys has a larger softmax denominator:"
-    r" at the same distance, the outlined later query pays <factor> times less attention. A window"
-    r" of <window> keys stops the count. \textbf{b}: token <zero> sees only itself, so its trajectory"
-    r" is the same in every text; every later token mixes some of it in. The filled part of a"
-    r" circle is BOS's share of that token's residual stream, as predicted for random weights"
-    r" ($\sigma=\gamma=<one>$): after block <last>, <early> at position <one> and <late> at position"
-    r" <end>, whatever the text says."
-)
+CAPTION = r"""
+The two holes. \textbf{a}: a query that sees more keys has a larger softmax denominator: at the same
+distance, the outlined later query pays <factor> times less attention. A window of <window> keys
+stops the count. \textbf{b}: token 0 sees only itself, so its trajectory is the same in every text;
+every later token mixes some of it in. The filled part of a circle is BOS's share of that token's
+residual stream, as predicted for random weights ($\sigma=\gamma=<one>$): after block <last>,
+<early> at position <one> and <late> at position <end>, whatever the text says.
+"""
 TEXTS = (
     ("BOS", "the", "cat", "sat", "on", "a", "mat", "by", "the", "door"),
     ("BOS", "we", "saw", "two", "red", "kites", "up", "in", "the", "sky"),
@@ -107,7 +106,7 @@ def draw_comparison(ax: Axes, holes: Holes) -> None:
 
 def draw_denominator(ax: Axes, holes: Holes) -> None:
     """Draw ``E ln Z`` of the first block from left to right, a query a row as in the mask."""
-    looks = (
+    looks: tuple[tuple[str, tuple[float, float], str, dict[str, Any]], ...] = (
         ("causal", (1.75, 2.2), "left", {"color": MASK, "linestyle": "-"}),
         (f"window\nof {WINDOW}", (1.6, 6.5), "right", {"color": "0.5", "linestyle": (0, (2, 1))}),
     )
@@ -129,7 +128,7 @@ def draw_denominator(ax: Axes, holes: Holes) -> None:
 def draw_stream(
     ax: Axes, result: Result | xr.Dataset, texts: Sequence[Sequence[str]] = TEXTS
 ) -> None:
-    """Draw the residual stream: circles filled with BOS's share, arrows as heavy as attention to it.
+    """Draw the residual stream: circles filled with BOS's share, arcs as heavy as its attention.
 
     Parameters
     ----------
@@ -161,8 +160,8 @@ def draw_stream(
             ax.add_patch(Wedge(centre, RADIUS, 90 - 360 * share, 90, facecolor=BOS, zorder=4))
     for row, text in enumerate(texts):
         for i, word in enumerate(text[:tokens]):
-            ax.text(i, -0.9 - LINE * row, word, ha="center", va="center", fontsize=6.2,
-                    color=BOS if i == 0 else INK, weight="bold" if i == 0 else "normal")  # fmt: skip
+            look: dict[str, Any] = {"color": INK} if i else {"color": BOS, "weight": "bold"}
+            ax.text(i, -0.9 - LINE * row, word, ha="center", va="center", fontsize=6.2, **look)
     ax.set_xlim(-0.6, tokens - 0.4)
     ax.set_ylim(-0.5 - LINE * len(texts), (depths - 1) * RISE + 0.5)
     ax.set_aspect("equal")
@@ -200,7 +199,7 @@ def words(holes: Holes) -> Mapping[str, str]:
     beacon = holes.full["beacon"].values[-1]
     return {
         "factor": _factor(holes, OUTLINED[0][0], OUTLINED[1][0]), "window": str(WINDOW),
-        "zero": "0", "one": "1", "last": str(BLOCKS), "end": str(TOKENS - 1),
+        "one": "1", "last": str(BLOCKS), "end": str(TOKENS - 1),
         "early": f"{100 * beacon[1]:.0f}%", "late": f"{100 * beacon[-1]:.0f}%",
     }  # fmt: skip
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,14 +17,12 @@ from ropeleak.spec import Stack
 from .bench import Bench, Pair
 from .recipe import Recipe, dataset_of, finish, marks_words, name_of
 
-CAPTION = (
-    r"Leak by block through the mask (left) and through the residual stream (right), of"
-    r" \texttt{<name>} as it is and changed: a window of <window> keys, NTK-aware RoPE that extends"
-    r" the context <factor>-fold, no position encoding. \textbf{Top}: independent queries and"
-    r" keys, as at initialisation; \textbf{bottom}: aligned ones ($m=<aligned>$), as training may"
-    r" make them. In the last block the residual leak is <full> nats with full attention, <windowed>"
-    r" under the window and <ntk> with NTK. <marks>"
-)
+CAPTION = r"""
+Leak by block through the mask (left) and through the residual stream (right), of \texttt{<name>} as
+it is and changed: a window of <window> keys, NTK-aware RoPE that extends the context <factor>-fold,
+no position encoding. <rows> In the last block the residual leak is <full> nats with full attention,
+<windowed> under the window and <ntk> with NTK. <marks>
+"""
 HOLES = {"leak_mask": "mask leak", "leak_residual": "residual leak"}
 Leaks = Mapping[tuple[float, str], Pair]
 """Pairs by alignment and by name of the variant."""
@@ -45,11 +42,11 @@ def data(bench: Bench) -> Leaks:
     """Return the leaks of every variant, at the model's alignment and with more of it."""
     base = bench.base()
     alignments = (0.0, ALIGNED) if bench.model is None else (base.attention[0].alignment,)
-    return {
-        (alignment, name): bench.pair(stack.set("attention[all].alignment", alignment))
+    return bench.pairs({
+        (alignment, name): stack.set("attention[all].alignment", alignment)
         for alignment in alignments
         for name, stack in variants(base).items()
-    }
+    })  # fmt: skip
 
 
 def draw(
@@ -104,10 +101,17 @@ def words(found: Leaks) -> Mapping[str, str]:
         for (alignment, name), pair in found.items() if alignment == first
     }  # fmt: skip
     base = next(iter(found.values()))
+    aligned = [sig(alignment) for alignment in dict.fromkeys(a for a, _ in found)]
+    rows = ""
+    if len(aligned) > 1:
+        rows = (
+            "Top: independent queries and keys, as at initialisation; bottom: aligned ones"
+            f" (m = {aligned[-1]}), as training may make them."
+        )
     return {
         "name": name_of(base.predicted), "window": str(WINDOW), "factor": f"{FACTOR:g}",
-        "aligned": sig(ALIGNED), "full": next(iter(last.values())),
-        "windowed": last[f"window of {WINDOW}"], "ntk": last.get("NTK", "-"),
+        "rows": rows, "full": next(iter(last.values())),
+        "windowed": last.get(f"window of {WINDOW}", "-"), "ntk": last.get("NTK", "-"),
         "marks": marks_words(base.both),
     }  # fmt: skip
 

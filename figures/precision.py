@@ -1,4 +1,4 @@
-"""How far rounding breaks relative invariance, by format and shift: measured, and in closed form."""
+"""How far rounding breaks relative invariance, by format and shift, and the closed form."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from ropeleak.check.tolerance import Precision
 from ropeleak.drawing import marks, style
 from ropeleak.errors import RopeleakError
-from ropeleak.spec import Rope
 from ropeleak.theory.theorems import load
 
 from .bench import Bench
@@ -21,15 +20,14 @@ from .recipe import Recipe, finish
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-CAPTION = (
-    r"Relative invariance in finite precision, for the RoPE of \texttt{<name>} (heads of <size>): the"
-    r" root mean square change of a score, in standard deviations of scores, when query and key, both"
-    r" below position <span>, are shifted together. Tables and products are in the format named,"
-    r" angles in fp32 and positions exact unless said. Lines: closed forms. Points: <samples> random"
-    r" queries and keys, bars of <band> standard errors. Shifted by <shift>, a score changes by"
-    r" <single> through fp32 angles, by <half> through bf16 tables and products and by <lost> through"
-    r" bf16 positions."
-)
+CAPTION = r"""
+Relative invariance in finite precision, for the RoPE of \texttt{<name>} (heads of <size>): the root
+mean square change of a score, in standard deviations of scores, when query and key, both below
+position <span>, are shifted together. Tables and products are in the format named, angles in fp32
+and positions exact unless said. Lines: closed forms. Points: <samples> random queries and keys,
+bars of <band> standard errors. Shifted by <shift>, a score changes by <single> through fp32 angles,
+by <half> through bf16 tables and products and by <lost> through bf16 positions.
+"""
 SPAN = 1024
 """Queries and keys are below this position before the shift."""
 MEASURED = (1, 5, 17, 67, 257, 1523, 4099, 16411, 65537, 262147, 1048583)
@@ -149,7 +147,7 @@ def predicted(frequency: Floats, size: int, seed: int = 0) -> xr.Dataset:
             lost = moved(1.0, m, n, shift, frequency, pairs, coarse.bits)
             square = square + np.where(exact, 0.0, lost).mean(axis=0)
             square = np.where(shift + SPAN > coarse.largest, np.nan, square)
-        return np.sqrt(square)
+        return np.asarray(np.sqrt(square))
 
     return _dataset({"error": np.array([of(row) for row in TABLE])}, CURVE, {"method": "theorem"})
 

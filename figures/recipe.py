@@ -47,11 +47,13 @@ class Recipe(Generic[D]):
     compose
         Draws them on an empty figure.
     caption
-        LaTeX, with ``<name>`` where a number or a name belongs.
+        LaTeX, in lines, with ``<name>`` where a number or a name belongs.
     words
         Returns what belongs there, in plain text.
     takes_model
         Whether it can be drawn for another architecture than the reference decoder.
+    missing
+        Returns why it cannot be drawn here, if it cannot.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Recipe(Generic[D]):
     caption: str
     words: Callable[[D], Mapping[str, str]]
     takes_model: bool = True
+    missing: Callable[[], str | None] = lambda: None
 
     def draw(self, data: D) -> Figure:
         """Return the figure of some numbers."""
@@ -74,7 +77,8 @@ class Recipe(Generic[D]):
     def caption_of(self, data: D) -> str:
         """Return the caption in LaTeX, its numbers filled in."""
         words = self.words(data)
-        return PLACEHOLDER.sub(lambda match: escaped(words[match[1]]), self.caption)
+        text = " ".join(self.caption.split())
+        return PLACEHOLDER.sub(lambda match: escaped(words[match[1]]), text)
 
     def float_of(self, data: D) -> str:
         r"""Return a LaTeX environment that holds the figure: ``\input`` puts it into a paper."""
@@ -122,10 +126,13 @@ class Recipe(Generic[D]):
 
 
 def check_formats(formats: Sequence[str]) -> None:
-    """Raise `RopeleakError` if a format is not known."""
+    """Raise `RopeleakError` if a format is not known, or there is none."""
+    known = ", ".join(FORMATS)
+    if not formats:
+        raise RopeleakError(f"no format is named: give some of {known}")
     for name in formats:
         if name not in FORMATS:
-            raise RopeleakError(f"format {name!r} is not known: give some of {', '.join(FORMATS)}")
+            raise RopeleakError(f"format {name!r} is not known: give some of {known}")
 
 
 def escaped(text: str) -> str:
@@ -140,15 +147,20 @@ def dataset_of(result: Result | xr.Dataset) -> xr.Dataset:
 
 def marks_words(datasets: Iterable[xr.Dataset]) -> str:
     """Return what a caption says of lines and points."""
-    drawn = {marks.kind_of(dataset): dataset for dataset in datasets}
+    drawn = {marks.kind_of(dataset): dataset.attrs for dataset in datasets}
     words = "Lines: theory."
-    if "monte-carlo" in drawn:
-        attrs = drawn["monte-carlo"].attrs
-        words += (
-            f" Points: Monte Carlo, {attrs['draws']} draws of weights with {attrs['contents']}"
-            f" contents each; bars are {marks.BAND:g} standard errors."
-        )
-    return words
+    if "monte-carlo" not in drawn:
+        return words
+    attrs = drawn["monte-carlo"]
+    stacks = [
+        Stack.model_validate_json(each["stack"]) for each in drawn.values() if "stack" in each
+    ]
+    width = [stack.d_model for stack in stacks] or [0]
+    narrow = f" in a stand-in of width {width[-1]}" if width[0] > width[-1] else ""
+    return (
+        f"{words} Points: Monte Carlo{narrow}, {attrs['draws']} draws of weights with"
+        f" {attrs['contents']} contents each; bars are {marks.BAND:g} standard errors."
+    )
 
 
 def name_of(dataset: xr.Dataset) -> str:

@@ -1,4 +1,4 @@
-"""The ruler: can one activation tell at which of two positions a token was read?"""
+"""The ruler: whether one activation tells at which of two positions a token was read."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -24,13 +24,16 @@ from .recipe import Recipe, finish, marks_words
 
 Array = NDArray[np.float64]
 
-CAPTION = (
-    r"The ruler: the same token at positions <first> and <second>, told apart by one activation of"
-    r" \texttt{<name>}. \textbf{Left}: d$'$ of each cue. After block <last>, the direction gives <d>"
-    r" with BOS, and <random> with ordinary content at position <zero>, where all that is left is how"
-    r" much the token attends to itself. \textbf{Right}: how often an ideal linear observer is right"
-    r" (<ideal> after the last block), and observers fitted on some contents are on others; the"
-    r" likelihood ratio also reads how much contents differ. <marks>"
+CAPTION = r"""
+The ruler: the same token at positions <first> and <second>, told apart by one activation of
+\texttt{<name>}. \textbf{Left}: d$'$ of each cue. After block <last>, the direction gives <d> with
+BOS, and <random> with ordinary content at position 0, where all that is left is how much the token
+attends to itself. \textbf{Right}: how often an ideal linear observer is right: <ideal> after the
+last block. <observers> <marks>
+"""
+OBSERVED = (
+    "Fitted observers learn from some contents and are tried on others; the likelihood ratio also"
+    " reads how much contents differ."
 )
 CUES = {"linear": "direction", "norm": "norm", "combined": "both"}
 OBSERVERS = {"linear": "fitted linear", "likelihood": "fitted likelihood ratio"}
@@ -128,9 +131,10 @@ def words(found: Ruler) -> Mapping[str, str]:
     """Return the numbers of the caption."""
     d, random = (float(ruler["linear"].values[-1]) for ruler in (found.predicted, found.random))
     return {
-        "name": found.stack.name, "zero": "0", "last": str(found.stack.n_blocks),
+        "name": found.stack.name, "last": str(found.stack.n_blocks),
         "first": str(found.predicted.attrs["i"]), "second": str(found.predicted.attrs["i2"]),
         "d": sig(d), "random": sig(random), "ideal": percent(float(norm.cdf(d / 2))),
+        "observers": OBSERVED if found.observed is not None else "",
         "marks": marks_words(_drawn(found)),
     }  # fmt: skip
 

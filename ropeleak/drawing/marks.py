@@ -3,7 +3,7 @@
 `draw` does it for a variable of any dataset, `curve` for arrays.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -119,6 +119,23 @@ def draw(
     curve(ax, at, y, error, kind=kind, **options)
 
 
+def short_lines(ax: Axes, x: ArrayLike, row: int, **changes: Any) -> None:
+    """Draw predictions of what has a row to itself: short upright lines, changed as in `curve`."""
+    values = np.atleast_1d(np.asarray(x, dtype=float))
+    ax.plot(values, np.full(values.size, row), **{
+        "color": COLOURS[0], "linestyle": "none", "marker": "|", "markersize": 6,
+        "markeredgewidth": 0.8, **changes,
+    })  # fmt: skip
+
+
+def row_axis(ax: Axes, names: Sequence[str]) -> None:
+    """Make the y axis a list of names, from top to bottom."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.grid(axis="y", visible=False)
+    ax.tick_params(axis="y", length=0)
+
+
 def error_bars(y: NDArray[np.float64], se: NDArray[np.float64], root: bool) -> NDArray[np.float64]:
     """Return the lengths of error bars below and above (2, N).
 
@@ -148,12 +165,16 @@ def evenly(positions: NDArray[np.float64], most: int = MOST_POINTS) -> NDArray[n
 def kind_handles(kinds: Iterable[Kind]) -> list[Line2D]:
     """Return what a legend shows of the kinds of numbers, in the order of `KINDS`."""
     drawn = set(kinds)
-    ends = {"theory": "", "monte-carlo": f" (± {BAND:g} standard errors)", "trained": ""}
+    ends = {"monte-carlo": f" (± {BAND:g} standard errors)"}
     return [
-        Line2D([], [], color="0.3", label=words + ends[kind],
-               **({} if kind == "theory" else {**_marker(kind, 0), "linestyle": "none"}))
-        for kind, words in KINDS.items() if kind in drawn
-    ]  # fmt: skip
+        handle(kind, words + ends.get(kind, "")) for kind, words in KINDS.items() if kind in drawn
+    ]
+
+
+def handle(kind: Kind, label: str, color: str = "0.3") -> Line2D:
+    """Return what a legend shows of one kind of numbers."""
+    points = {} if kind == "theory" else {**_marker(kind, 0), "linestyle": "none"}
+    return Line2D([], [], color=color, label=label, **points)
 
 
 def _marker(kind: Kind, row: int) -> dict[str, Any]:

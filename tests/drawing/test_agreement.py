@@ -34,8 +34,10 @@ def test_lines_are_the_theory_and_points_the_measurement(
     value, error = measured["leak_mask"].values, measured["leak_mask_se"].values
     np.testing.assert_array_equal(points.lines[0].get_ydata(), value)
     (bars,) = points.lines[2]
-    ends = np.array([bar.vertices[:, 1] for bar in bars.get_paths()])
-    np.testing.assert_allclose(ends, np.stack([value - 2 * error, value + 2 * error], axis=1))
+    ends = np.array([np.asarray(bar.vertices)[:, 1] for bar in bars.get_paths()])
+    band = 2 * ((value + error) ** 2 - value**2)  # of the mean square, which the leak is a root of
+    squares = np.stack([value**2 - band, value**2 + band], axis=1)
+    np.testing.assert_allclose(ends, np.sqrt(np.maximum(squares, 0)))
     for ax, name in zip(others, ("beacon", "k_diag", "log_z"), strict=True):
         dim = predicted[name].dims[0]
         lines = {tuple(np.asarray(line.get_ydata())) for line in ax.lines}
