@@ -46,6 +46,7 @@ bench: $(STAMP) ## time predictions and measurements, against PyTorch if it is t
 formulas: $(STAMP) ## write the formulas that the numbers are computed with anew from the theorems
 	$(BIN)/python -m tools.integrands
 	$(BIN)/python -m tools.rounding
+	$(BIN)/python -m tools.closed_forms
 
 ladder: $(STAMP) ## compare theories and Monte Carlo again (minutes); writes docs/ladder.md
 	$(BIN)/python -m tools.ladder

@@ -123,7 +123,7 @@ def cosine_nodes(size: int) -> tuple[Array, Array]:
 
 def _integral(parts: Parts) -> Array:
     """Return a mean from its parts on the line of ``ln t``: (N, B)."""
-    product = parts.of_keys @ parts.of_null.T
+    product = parts.of_keys @ np.transpose(parts.of_null)
     return np.asarray(parts.outside + (np.sum(parts.alone) + product) * _LOG_T_STEP)
 
 

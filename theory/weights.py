@@ -1,28 +1,34 @@
 r"""Mean attention weights: which keys draw more than their share.
 
-What all scores of a row share cancels. What is left of key ``j``'s score has the variance
-``v_ij = σ_i² (C_jj - 2 c_ij + c̄_i)``, where ``c_ij`` is the mean of ``C_jk κ(j-k)`` over the row's
-other keys ``k`` and ``c̄_i`` the mean of these. The mean weight of such a key among others that are alike
-is an integral (theorem ``key-share``); to second order in the scores ``a_ij ∝ exp(v_ij/2)``.
+What all scores of a row share cancels. The rest is taken as independent scores that have the same
+variance about their row's mean: of ``n`` independent ones of variance ``v_j`` that is
+``(1 - 2/n) v_j + v̄/n``, of the row's ``σ_i² (C_jj - 2 c_ij + c̄_i)``, where ``c_ij`` is the mean of
+``C_jk κ(j-k)`` over the row's keys ``k`` and ``c̄_i`` the mean of these. The mean weight of a key
+among independent ones is an integral (theorem ``key-share``). So it is exact for scores that are
+independent, and for all others to second order in the scores (theorem ``key-weights``).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 from scipy.special import expit, roots_hermitenorm
 
 from ropeleak.spec import Stack
 
+from .averaging import Averaging
 from .layer import Layer
-from .softmax import LARGEST_SCORE_STD, chi_square_nodes
+from .shares import key_shares
+from .softmax import LARGEST_SCORE_STD
 
 Array = NDArray[np.float64]
 
 TINY = 1e-300
 _HERMITE_NODES = 15
-_VARIANCES = 8
-"""Number of variances at which a row's mean weights are integrated; the rest is interpolated."""
+_NODES = 8
+"""Variances of each row at which mean weights are integrated."""
 
 
 def tilt(stack: Stack, layer: Layer, variance: Array, rotated: Array, size: Array) -> Array:
@@ -30,50 +36,51 @@ def tilt(stack: Stack, layer: Layer, variance: Array, rotated: Array, size: Arra
     attention, averaging = layer.attention, layer.averaging
     if attention.softmax.kind == "sigmoid":
         return np.ones_like(rotated)
-    seen = averaging.mean > 0
-    alone = seen / averaging.n_keys[:, None]  # a key itself among its row's
-    key_mean = averaging.mean @ rotated - alone * np.diag(rotated)
-    key_mean /= np.maximum(1 - alone, TINY)
-    row_mean = (averaging.mean * key_mean).sum(1, keepdims=True)
-    own = np.minimum(variance, LARGEST_SCORE_STD**2)[:, None] * (size - 2 * key_mean + row_mean)
-    own = np.maximum(own, 0.0)
-    others = (averaging.mean * own).sum(1)
+    strength = np.minimum(variance, LARGEST_SCORE_STD**2)[:, None]
+    own = strength * apart(averaging, rotated, size)
     dof = None if attention.qk_norm != "none" else stack.head_size(attention)
-    low = np.where(seen, own, np.inf).min(1)
-    high = np.where(seen, own, 0.0).max(1)
-    middle, half = (high + low) / 2, np.maximum((high - low) / 2, TINY)
-    nodes = np.polynomial.chebyshev.chebpts1(_VARIANCES)
-    at = np.maximum(middle[:, None] + half[:, None] * nodes, 0.0)
-    at_nodes = key_share(at, others, averaging.n_keys, dof)
-    coefficients = np.linalg.solve(
-        np.polynomial.chebyshev.chebvander(nodes, _VARIANCES - 1), np.log(at_nodes).T
-    )
-    place = np.clip((own - middle[:, None]) / half[:, None], -1.0, 1.0)
-    log_share = np.polynomial.chebyshev.chebval(place.T, coefficients, tensor=False).T
-    return np.asarray(np.exp(log_share - log_share.max(1, keepdims=True)))
+    n, total = averaging.n_keys[:, None], (averaging.mean * own).sum(1, keepdims=True)
+
+    def log_share(at: Array) -> Array:
+        rest = np.maximum(n * total - at, 0.0) / np.maximum(n - 1, 1.0)
+        return np.log(np.maximum(key_shares(at, rest, averaging.n_keys, dof), TINY))
+
+    found = _interpolated(log_share, own, averaging.mean > 0)
+    return np.asarray(np.exp(found - found.max(1, keepdims=True)))
 
 
-def key_share(own: Array, others: Array, n: Array, dof: int | None) -> Array:
-    """Return the mean weights of keys in rows whose other keys are alike.
+def apart(averaging: Averaging, rotated: Array, size: Array) -> Array:
+    """Return ``v_ij / σ_i²`` of independent scores that spread about their row as these do (G, G).
 
     Parameters
     ----------
-    own
-        Variances of the keys' scores, what they share with their row left out (N, K).
-    others
-        Mean of these over all keys of the row (N,).
-    n
-        Numbers of keys (N,).
-    dof
-        Head size, when variances are a ``χ²_dof / dof`` mixture because a query's norm varies.
+    rotated
+        ``C_jk κ(j-k)`` of different tokens (G, G).
+    size
+        ``C_jj`` (G,).
     """
-    total = np.zeros_like(own)
-    x, w = _normal_nodes()
-    for norm, share in zip(*chi_square_nodes(dof), strict=True):
-        centre, spread = rest_of_row(n, norm * others)
-        deviation = np.sqrt(norm * own + spread[:, None])[..., None]
-        total += share * (expit(centre[:, None, None] + deviation * x) @ w)
-    return np.maximum(total, TINY)
+    n = averaging.n_keys[:, None]
+    itself = (averaging.mean > 0) * (size - np.diag(rotated)) / n
+    with_row = averaging.mean @ rotated + itself
+    about = size - 2 * with_row + (averaging.mean * with_row).sum(1, keepdims=True)
+    mean = (averaging.mean * about).sum(1, keepdims=True)
+    independent = (about - mean / np.maximum(n - 1, 1.0)) * n / np.maximum(n - 2, 1.0)
+    return np.asarray(np.maximum(independent, 0.0))
+
+
+def _interpolated(f: Callable[[Array], Array], x: Array, among: NDArray[np.bool_]) -> Array:
+    """Return a smooth ``f`` at ``x`` (G, G), from a few values between each row's ends.
+
+    ``among`` are the entries that matter; others are cut off at the row's ends.
+    """
+    low = np.where(among, x, np.inf).min(1, keepdims=True)
+    high = np.where(among, x, 0.0).max(1, keepdims=True)
+    middle, half = (high + low) / 2, np.maximum((high - low) / 2, TINY)
+    nodes = chebyshev.chebpts1(_NODES)
+    values = f(np.maximum(middle + half * nodes, 0.0))
+    coefficients = np.linalg.solve(chebyshev.chebvander(nodes, _NODES - 1), values.T)
+    place = np.clip((x - middle) / half, -1.0, 1.0)
+    return np.asarray(chebyshev.chebval(place.T, coefficients, tensor=False).T)
 
 
 class OwnToken(NamedTuple):

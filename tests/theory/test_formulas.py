@@ -6,10 +6,10 @@ from types import ModuleType
 
 import pytest
 
-from tools import integrands, rounding
+from tools import closed_forms, integrands, rounding
 
 
-@pytest.mark.parametrize("tool", [integrands, rounding])
+@pytest.mark.parametrize("tool", [integrands, closed_forms, rounding])
 def test_the_file_is_what_the_theorems_say(tool: ModuleType) -> None:
     assert tool.TARGET.read_text(encoding="utf-8") == tool.rendered(), "run make formulas"
 
