@@ -214,6 +214,22 @@ class _Lanes:
         index = b.add(first, ir.Constant(self.integers, list(range(LANES))))
         return b.and_(b.icmp_signed(">=", index, start), b.icmp_signed("<", index, stop))
 
+    def total(self, x: Any) -> Any:
+        """Return the sum over lanes, in float64."""
+        b, count = self.builder, LANES
+        if self.bits < 64:
+            x = b.fpext(x, ir.VectorType(ir.DoubleType(), LANES))
+        while count > 1:
+            count //= 2
+            halves = (
+                b.shuffle_vector(
+                    x, x, ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(k, k + count)))
+                )
+                for k in (0, count)
+            )
+            x = b.fadd(*halves)
+        return b.extract_element(x, ir.IntType(32)(0))
+
     def polynomial(self, x: Any, *coefficients: float) -> Any:
         """Return a polynomial, the highest power first."""
         value = self.number(coefficients[0])
@@ -618,14 +634,14 @@ def gemm(a, b, c, width, add):
 
 
 @njit(**OPTIONS)
-def gram(x, out, width):
-    """``G = Xᵀ X``: shapes (d, ld), (T, ld)."""
+def gram(x, y, out, width):
+    """``G = Xᵀ Y``: shapes (d, ld), (d, ld), (T, ld)."""
     inner, ld = x.shape
     for column in range(0, width, WIDTH):
         vectors = min(WIDTH, width - column) // LANES
         for k in range(0, inner, DEPTH):
             _multiply_columns(
-                x, k * ld, ONE, ld, x, k * ld + column, ld, out, column, ld,
+                x, k * ld, ONE, ld, y, k * ld + column, ld, out, column, ld,
                 out.shape[0], vectors, min(DEPTH, inner - k), ONE if k > 0 else ZERO,
             )  # fmt: skip
 
@@ -1161,6 +1177,82 @@ def _band_square(total, context, widest):
     return square
 
 
+@intrinsic
+def _dot(context, a, a0, b, b0, vectors):
+    """Return ``Σ a b`` over so many vectors from given starts."""
+    signature = types.float64(a, _N, b, _N, _N)
+
+    def generate(context, builder, signature, args):
+        a, a0, b, b0, vectors = args
+        lanes = _Lanes(context, builder, signature.args[0].dtype)
+        sums = [lanes.hold_number(0.0) for _ in range(TILE)]
+
+        def add(total: "_Held", vector: Any) -> None:
+            step = builder.mul(vector, vector.type(LANES))
+            x, y = (
+                lanes.load(lanes.place(kind, array, builder.add(start, step)))
+                for kind, array, start in ((signature.args[0], a, a0), (signature.args[2], b, b0))
+            )
+            total.update(lanes.call("fma", x, y, total.get()))
+
+        rounds = builder.sdiv(vectors, vectors.type(TILE))
+        with cgutils.for_range(builder, rounds) as loop:
+            first = builder.mul(loop.index, vectors.type(TILE))
+            for k, total in enumerate(sums):
+                add(total, builder.add(first, vectors.type(k)))
+        done = builder.mul(rounds, vectors.type(TILE))
+        with cgutils.for_range(builder, builder.sub(vectors, done)) as loop:
+            add(sums[0], builder.add(done, loop.index))
+        for total in sums[1:]:
+            sums[0].add(total.get())
+        return lanes.total(sums[0].get())
+
+    return signature, generate
+
+
+@njit(**OPTIONS)
+def expected_residual(u, pairs, factor, context, widest, width, product):
+    """Return the residual leak that a head of given inputs has on average, without ``σ²`` (nats²).
+
+    With independent Gaussian ``W_Q`` and ``W_K``, the scores ``s_ij`` and ``s_i'j'`` of two
+    contents at the same offset have the covariance ``σ² D_ii' D_jj'``, where ``D`` is the product
+    of the two contents' inputs over ``d``.
+
+    Parameters
+    ----------
+    u, pairs
+        Inputs (contents, d, ld), of which contents 0 and 1, 2 and 3, … are such a pair.
+    factor
+        On the scores of a query (ld,).
+    context, widest, width
+        Tokens, largest offset of the band, and columns that are computed.
+    product
+        Memory to work in (T, ld).
+
+    Returns
+    -------
+    float
+        Sum over the band, less the mean at every offset; mean over pairs.
+    """
+    d, ld = u.shape[1:]
+    own, at_offset = 0.0, np.zeros(widest + 1)
+    flat, row = product.reshape(product.size), np.zeros(ld + LANES, product.dtype)
+    for pair in range(pairs):
+        gram(u[2 * pair], u[2 * pair + 1], product, width)
+        for i in range(context):
+            scale = factor[i] / product.dtype.type(d * d)
+            for other in range(context):
+                row[other] = product[i, other] * factor[other] * scale
+            for offset in range(1, min(i, widest) + 1):
+                before = (i - offset) * ld
+                own += float(row[i]) * float(flat[before + i - offset])
+                vectors = (context - offset + LANES - 1) // LANES
+                at_offset[offset] += _dot(row, offset, flat, before, vectors)
+    for offset in range(1, widest + 1):
+        own -= at_offset[offset] / (context - offset)
+    return own / pairs
+
+
 @njit(**OPTIONS)
 def attend_group(sizes, layer, rows, group, u, source, weights, logits, inverse, room, y, out):
     """Add what one key-value head and its query heads write, for every content.
@@ -1454,11 +1546,15 @@ def embed(sizes, draw, x):
 
 
 @njit(**OPTIONS)
-def record_state(sizes, x, depth, k_diag, q_diag, q_common, k_bos):
-    """Write ``K_ii``, ``Q_ii``, ``Q∅_ii`` and ``K_0i`` of a depth (each (L+1, T))."""
+def record_diagonals(sizes, x, y, out):
+    """Write what two streams (contents, d, ld) have in common at every position, (4, T).
+
+    That is ``x_i·y_i`` of one content, of two, of two without BOS, and ``(x_0·y_i + y_0·x_i)/2`` of
+    one, all over ``d``: ``K_ii``, ``Q_ii``, ``Q∅_ii`` and ``K_0i`` where ``y = x``.
+    """
     context, counted, d = sizes.context, sizes.contents, sizes.d
     own, pairs = 1 / (d * counted), 1 / (d * counted * max(counted - 1, 1))
-    square, bos, both, total = np.empty((4, context))
+    square, bos, both, total, other = np.empty((5, context))
     sets = x.shape[0] // counted
     for which in range(sets):
         square.fill(0)
@@ -1466,47 +1562,51 @@ def record_state(sizes, x, depth, k_diag, q_diag, q_common, k_bos):
         both.fill(0)
         for f in range(d):
             total.fill(0)
+            other.fill(0)
             for content in range(which * counted, (which + 1) * counted):
-                row = x[content, f]
-                first = float(row[0])
+                left, right = x[content, f], y[content, f]
+                first, second = 0.5 * float(left[0]), 0.5 * float(right[0])
                 for i in range(context):
-                    value = float(row[i])
-                    total[i] += value
-                    square[i] += value * value
-                    bos[i] += first * value
+                    one, two = float(left[i]), float(right[i])
+                    total[i] += one
+                    other[i] += two
+                    square[i] += one * two
+                    bos[i] += first * two + second * one
             for i in range(context):
-                both[i] += total[i] * total[i]
+                both[i] += total[i] * other[i]
         for i in range(context):
             if which == 0:
-                k_diag[depth, i] = square[i] * own
-                k_bos[depth, i] = bos[i] * own
-                q_diag[depth, i] = (both[i] - square[i]) * pairs
+                out[0, i] = square[i] * own
+                out[3, i] = bos[i] * own
+                out[1, i] = (both[i] - square[i]) * pairs
             if which == sets - 1:
-                q_common[depth, i] = (both[i] - square[i]) * pairs
+                out[2, i] = (both[i] - square[i]) * pairs
 
 
 @njit(**OPTIONS)
-def record_matrices(sizes, x, depth, full):
-    """Write ``K``, ``Q`` and ``Q∅`` of a depth into ``full`` (3, depths, T, T)."""
+def record_matrices(sizes, x, y, out):
+    """Write the symmetric part of ``x_i·y_j`` over ``d``, (3, T, T); as `record_diagonals`."""
     context, counted, d = sizes.context, sizes.contents, sizes.d
     like = x.reshape(x.size)[:1]
     product = _matrix(context, sizes.ld, like)
-    total = _matrix(d, sizes.ld, like)
-    own = np.zeros((context, context))
+    total, other = _matrix(d, sizes.ld, like), _matrix(d, sizes.ld, like)
+    own, between = np.zeros((context, context)), np.zeros((context, context))
     for which in range(x.shape[0] // counted):
         own[:] = 0
         total[:] = 0
+        other[:] = 0
         for content in range(which * counted, (which + 1) * counted):
-            gram(x[content], product, sizes.width)
+            gram(x[content], y[content], product, sizes.width)
             own += product[:, :context]
             total += x[content]
-        gram(total, product, sizes.width)
-        between = (product[:, :context] - own) / (d * counted * max(counted - 1, 1))
+            other += y[content]
+        gram(total, other, product, sizes.width)
+        between[:] = (product[:, :context] - own) / (d * counted * max(counted - 1, 1))
         if which == 0:
-            full[0, depth] = own / (d * counted)
-            full[1, depth] = between
+            out[0] = (own + own.T) / (2 * d * counted)
+            out[1] = (between + between.T) / 2
         if which == x.shape[0] // counted - 1:
-            full[2, depth] = between
+            out[2] = (between + between.T) / 2
 
 
 @njit(**OPTIONS)

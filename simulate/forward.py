@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 from ropeleak.errors import RopeleakError
 
 from . import _kernels as kernels
+from .controls import content_pairs, linear_chance, ramp
 from .plan import Plan
 
 Floats = NDArray[np.float64]
@@ -27,11 +28,15 @@ class Sample(NamedTuple):
     leak
         Mean squares of mask and residual leak and their product (L, 3), nats².
     mean_score, first_score
-        Mean score of the visible keys, and what that of token 0 exceeds it by (L, T): their mean
-        over weights is 0, so they tell what of ``log_z`` and ``sink`` is chance. 0 where queries
-        and keys are not independent.
+        Mean score of the visible keys, and what that of token 0 exceeds it by (L, T).
+    state_chance, leak_chance, full_chance
+        Twice the products of the residual stream with what is added to it, as ``k_diag, q_diag,
+        q_common, k_bos`` (4, L+1, T) and as ``full``; and parts of ``leak``.
     full
         ``K``, ``Q`` and ``Q∅`` (3, L+1, T, T), or without depths where they are not wanted.
+
+    Scores and chances are control variates: their mean over weights is 0 exactly, so they tell what
+    of the other statistics is chance. They are 0 where that does not hold, or is not wanted.
     """
 
     k_diag: Floats
@@ -43,6 +48,9 @@ class Sample(NamedTuple):
     leak: Floats
     mean_score: Floats
     first_score: Floats
+    state_chance: Floats
+    leak_chance: Floats
+    full_chance: Floats
     full: Floats
 
 
@@ -60,6 +68,9 @@ def empty_sample(plan: Plan, full: bool) -> Sample:
         leak=np.zeros((blocks, 3)),
         mean_score=np.zeros((blocks, context)),
         first_score=np.zeros((blocks, context)),
+        state_chance=np.zeros((4, blocks + 1, context)),
+        leak_chance=np.zeros((blocks, 3)),
+        full_chance=np.zeros(matrices),
         full=np.zeros(matrices),
     )
 
@@ -144,7 +155,7 @@ def needed_bytes(plan: Plan, full: bool) -> float:
     hidden = min(int(plan.blocks["d_ff"].max()), kernels.MLP_ROWS)
     experts = int(plan.blocks["experts"].max())
     routed = 2 * plan.inputs * d * ld + experts * (d + ld) if experts else 0
-    matrices = ld * (int(sizes["context"]) + d) if full else 0
+    matrices = ld * (2 * d + ld + 4 * ld * 8 // item) if full else 0
     mlp = (plan.blocks["mlp"] != kernels.MLP_NONE).any() * hidden * (3 * d + 2 * ld)
     return float(item * (streams * plan.inputs * d * ld + rooms + mlp + routed + matrices))
 
@@ -171,6 +182,17 @@ class Forward:
         self.plan, self.full = plan, full
         self.x, self._u, self._y = (aligned(*shape, dtype=plan.dtype) for _ in range(3))
         self._rows = [plan.rows(index) for index in range(plan.layers.size)]
+        self._ramps = [
+            ramp(keys, int(layer["widest"]))
+            for keys, layer in zip(plan.n_keys, plan.layers, strict=True)
+        ]
+        self._pairs = [
+            content_pairs(
+                int(sizes["contents"]), plan.inputs, int(sizes["d"]), int(sizes["context"]),
+                int(layer["widest"]),
+            )
+            for layer in plan.layers
+        ]  # fmt: skip
         self._rooms = [LayerRoom(plan, index) for index in range(plan.layers.size)]
 
     def run(self, draw: int) -> Sample:
@@ -187,19 +209,16 @@ class Forward:
         self._record(sample, 0)
         for number in range(plan.blocks.size):
             self._read()
-            out = kernels.Rowwise(
-                sample.log_z[number], sample.sink[number], sample.leak[number],
-                sample.mean_score[number], sample.first_score[number],
-            )  # fmt: skip
-            self._attention(number, draw, out)
-            self._check(out.log_z, f"in block {number + 1}")
-            self._centre_scores(number, out)
-            self._write()
+            for chance in (sample.state_chance, sample.full_chance):
+                chance[:, number + 1 : number + 2] = chance[:, number : number + 1]
+            self._attention(number, draw, sample)
+            self._check(sample.log_z[number], f"in block {number + 1}")
+            self._write(sample, number + 1)
             if plan.blocks[number]["mlp"] != kernels.MLP_NONE:
                 if not sizes["parallel"]:
                     self._read()
                 self._mlp(number, draw)
-                self._write()
+                self._write(sample, number + 1)
             self._record(sample, number + 1)
             self._check(sample.k_diag[number + 1], f"after block {number + 1}")
         return sample
@@ -212,12 +231,24 @@ class Forward:
             )
 
     def _record(self, sample: Sample, depth: int) -> None:
-        sizes = self.plan.sizes[0]
-        kernels.record_state(
-            sizes, self.x, depth, sample.k_diag, sample.q_diag, sample.q_common, sample.k_bos
-        )
+        sizes, found = self.plan.sizes[0], np.empty((4, sample.k_diag.shape[1]))
+        kernels.record_diagonals(sizes, self.x, self.x, found)
+        states = (sample.k_diag, sample.q_diag, sample.q_common, sample.k_bos)
+        for state, row in zip(states, found, strict=True):
+            state[depth] = row
         if self.full:
-            kernels.record_matrices(sizes, self.x, depth, sample.full)
+            kernels.record_matrices(sizes, self.x, self.x, sample.full[:, depth])
+
+    def _record_chance(self, sample: Sample, depth: int) -> None:
+        """Record what a branch's output has in common with the stream that it is added to."""
+        sizes, found = self.plan.sizes[0], np.empty((4, sample.k_diag.shape[1]))
+        twice = 2 * float(sizes["residual"])
+        kernels.record_diagonals(sizes, self.x, self._y, found)
+        sample.state_chance[:, depth] += twice * found
+        if self.full:
+            matrices = np.empty_like(sample.full[:, depth])
+            kernels.record_matrices(sizes, self.x, self._y, matrices)
+            sample.full_chance[:, depth] += twice * matrices
 
     def _read(self) -> None:
         """Give the next branch its input."""
@@ -227,11 +258,13 @@ class Forward:
         else:
             self._u[:] = self.x
 
-    def _write(self) -> None:
+    def _write(self, sample: Sample, depth: int) -> None:
         """Add a branch's output to the residual stream."""
         sizes = self.plan.sizes[0]
         if sizes["after_branch"]:
             self._normalise(self._y, self._y)
+        if sizes["controls"]:
+            self._record_chance(sample, depth)
         kernels.add_all(self.x, self._y, sizes["residual"], sizes["width"])
         if sizes["after_sum"]:
             self._normalise(self.x, self.x)
@@ -240,12 +273,17 @@ class Forward:
         sizes = self.plan.sizes[0]
         kernels.normalise_all(x, out, sizes["width"], sizes["norm"], sizes["eps"])
 
-    def _attention(self, number: int, draw: int, out: kernels.Rowwise) -> None:
+    def _attention(self, number: int, draw: int, sample: Sample) -> None:
         plan, u = self.plan, self._u
         sizes, block = plan.sizes[0], plan.blocks[number]
         layer, rows = plan.layers[block["layer"]], self._rows[block["layer"]]
         place = self._rooms[block["layer"]]
         width = int(sizes["width"])
+        out = kernels.Rowwise(
+            sample.log_z[number], sample.sink[number], sample.leak[number],
+            sample.mean_score[number], sample.first_score[number],
+        )  # fmt: skip
+        expected = self._expected_residual(number, place)
         if layer["has_null"]:
             kernels.draw_null_logits(sizes, layer, number, draw, place.logits)
         if layer["kv_rank"]:
@@ -254,6 +292,7 @@ class Forward:
         if layer["qk_norm"] == kernels.QK_PROJECTION:
             self._whole_projections(number, draw, place)
         heads = int(sizes["heads"] // layer["groups"])
+        band = np.zeros((2, sample.log_z.shape[1]))
         for group in range(int(layer["groups"])):
             if not sizes["parameter_free"]:
                 kernels.draw_attention_weights(sizes, block, number, draw, group, place.weights)
@@ -262,22 +301,45 @@ class Forward:
                 place.logits[group * heads : (group + 1) * heads], place.inverse, place.room,
                 self._y, out,
             )  # fmt: skip
+            band += place.room.sums[:, 1:].sum(axis=0)
         counted, heads = int(sizes["contents"]), int(sizes["heads"])
-        for sums in (out.log_z, out.sink, out.score, out.first_score):
+        for sums in (out.log_z, out.sink, out.score, out.first_score, band):
             sums[:] /= heads * counted
         out.leak[:] /= max(float(layer["entries"]) * heads * counted * (counted - 1), 1.0)
+        self._centre_scores(number, sample, band, expected)
 
-    def _centre_scores(self, number: int, out: kernels.Rowwise) -> None:
-        """Turn sums of scores into numbers whose mean over weights is 0, or 0 where it is not."""
+    def _expected_residual(self, number: int, place: LayerRoom) -> float:
+        """Return the mean square of the residual leak over heads of the block's inputs."""
+        sizes, block = self.plan.sizes[0], self.plan.blocks[number]
+        layer, rows = self.plan.layers[block["layer"]], self._rows[block["layer"]]
+        pairs = self._pairs[block["layer"]]
+        if not (sizes["controls"] and block["score_var"] and layer["widest"] and pairs):
+            return float("nan")
+        square: float = kernels.expected_residual(
+            self._u, pairs, rows.factor, sizes["context"], layer["widest"],
+            sizes["width"], place.room.total[0],
+        )  # fmt: skip
+        return float(block["score_var"]) * square / float(layer["entries"])
+
+    def _centre_scores(
+        self, number: int, sample: Sample, band: Floats, expected: float
+    ) -> None:
+        """Turn mean sums of scores into numbers whose mean is 0, or 0 where it is not."""
         plan, block = self.plan, self.plan.blocks[number]
-        layer = int(block["layer"])
-        if block["alignment"] or plan.sizes[0]["parameter_free"]:
-            out.score[:] = out.first_score[:] = 0
+        index = int(block["layer"])
+        score, first_score = sample.mean_score[number], sample.first_score[number]
+        if block["alignment"] or not plan.sizes[0]["controls"]:
+            score[:] = first_score[:] = 0
             return
-        query = np.arange(out.score.size)
-        first = (plan.seen_from[layer, 0] <= query) & (query < plan.seen_to[layer, 0])
-        out.score[:] /= plan.n_keys[layer]
-        out.first_score[:] = np.where(first, out.first_score - out.score, 0)
+        query = np.arange(score.size)
+        first = (plan.seen_from[index, 0] <= query) & (query < plan.seen_to[index, 0])
+        score[:] /= plan.n_keys[index]
+        first_score[:] = np.where(first, first_score - score, 0)
+        mask, cross = linear_chance(
+            self._ramps[index], score, band[0], band[1], int(plan.layers[index]["entries"])
+        )
+        residual = float(sample.leak[number, 1]) - expected if expected == expected else 0.0
+        sample.leak_chance[number] = mask, residual, cross
 
     def _whole_projections(self, number: int, draw: int, place: LayerRoom) -> None:
         """Find the inverse RMS of all heads' queries together, and of all keys."""

@@ -74,6 +74,9 @@ class Measurement:
     parameter_free
         Make ``W_Q``, ``W_K``, ``W_V`` and ``W_O`` the identity: ``q = k = v`` is the residual
         stream.
+    controls
+        Use control variates: the same expectations with smaller standard errors. Without them the
+        numbers are plain means over draws.
 
     Raises
     ------
@@ -90,15 +93,17 @@ class Measurement:
         keep: Keep = "summary",
         precision: Precision = "float32",
         parameter_free: bool = False,
+        controls: bool = True,
     ) -> None:
         _in_range("contents", contents, 2, 10**6)
         _in_range("seed", seed, 0, 2**64 - 1)
         self.stack, self.moments = stack, Moments()
-        self._full = keep == "full"
-        self._plan = make_plan(stack, contents, seed, precision, parameter_free)
+        self._full, self._controls = keep == "full", controls
+        self._plan = make_plan(stack, contents, seed, precision, parameter_free, controls)
         self._identity: dict[str, Any] = {
             "stack": stack.model_dump(mode="json"), "contents": contents, "seed": seed,
             "keep": keep, "precision": precision, "parameter_free": parameter_free,
+            "controls": controls,
         }  # fmt: skip
 
     @property
@@ -197,7 +202,7 @@ class Measurement:
 
     def error(self) -> float:
         """Return the largest standard error of the leaks (nats RMS) and the beacon."""
-        found = self.moments.observables()
+        found = self.moments.observables(self._controls)
         return max(float(found[f"{name}_se"].max()) for name in WATCHED)
 
     def dataset(self) -> xr.Dataset:
@@ -212,7 +217,7 @@ class Measurement:
             raise RopeleakError(
                 f"{self.draws} draws give no standard error: let the measurement make two or more"
             )
-        values = self.moments.observables()
+        values = self.moments.observables(self._controls)
         n_keys = np.stack([_n_keys(self.stack, block) for block in range(self.stack.n_blocks)])
         for end in ("", "_se"):
             values[f"sink_excess{end}"] = values[f"sink{end}"] * n_keys
@@ -248,6 +253,7 @@ def measure(
     keep: Keep = "summary",
     precision: Precision = "float32",
     parameter_free: bool = False,
+    controls: bool = True,
     threads: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -256,7 +262,8 @@ def measure(
 
     The outer loop draws weights, the inner one runs contents through them. What is squared is
     estimated from pairs of different contents, so its expectation is exact; standard errors are
-    those of the mean over draws.
+    those of the mean over draws, less what control variates explain: statistics of a draw whose
+    mean over weights is 0 exactly, such as the mean score of a query.
 
     Parameters
     ----------
@@ -264,7 +271,7 @@ def measure(
         The architecture.
     draws
         Draws of weights; 100 unless given, or as many as ``target_se`` takes.
-    contents, seed, keep, precision, parameter_free
+    contents, seed, keep, precision, parameter_free, controls
         As in `Measurement`.
     target_se, threads, checkpoint, progress
         As in `Measurement.run`; a checkpoint that exists is taken up.
@@ -283,7 +290,7 @@ def measure(
     """
     measurement = Measurement(
         stack, contents=contents, seed=seed, keep=keep, precision=precision,
-        parameter_free=parameter_free,
+        parameter_free=parameter_free, controls=controls,
     )  # fmt: skip
     if checkpoint is not None:
         measurement.resume(checkpoint)
@@ -307,8 +314,8 @@ def reach(stack: Stack) -> NDArray[np.float64]:
 def check_memory(plan: Plan, full: bool, threads: int) -> None:
     """Raise `RopeleakError` if the draws need more memory than is allowed."""
     depths, context = plan.blocks.size + 1, int(plan.sizes[0]["context"])
-    sample = 8.0 * depths * context * (8 + (3 * context if full else 0))
-    needed = threads * (needed_bytes(plan, full) + 2 * sample) + 4 * sample
+    sample = 8.0 * depths * context * (12 + (6 * context if full else 0))
+    needed = threads * (needed_bytes(plan, full) + 2 * sample) + 5 * sample
     allowed = allowed_bytes()
     if needed <= allowed:
         return

@@ -141,6 +141,8 @@ def assert_equal(stack: Stack, plan: Plan) -> None:
         ("mean_score", sample.mean_score, max(np.sqrt(wanted["leak_size"].max()), 1.0)),
         ("first_score", sample.first_score, max(np.sqrt(wanted["leak_size"].max()), 1.0)),
         ("leak", sample.leak, max(wanted["leak_size"].max(), 1.0)),
+        ("leak_chance", sample.leak_chance, max(wanted["leak_size"].max(), 1.0)),
+        ("chance", sample.full_chance, variance),
     )
     tolerance = 1e-5 if plan.dtype == np.float32 else 1e-12
     tolerance *= max(stack.score_std(0) / 30, 1.0)
@@ -150,7 +152,11 @@ def assert_equal(stack: Stack, plan: Plan) -> None:
     for name, value in (("k_diag", "K"), ("q_diag", "Q"), ("q_common", "Q_common")):
         diagonal = np.einsum("dii->di", wanted[value])
         assert np.abs(getattr(sample, name) - diagonal).max() < tolerance * variance
+        chance = np.einsum("dii->di", wanted["chance"][("K", "Q", "Q_common").index(value)])
+        found = sample.state_chance[("K", "Q", "Q_common").index(value)]
+        assert np.abs(found - chance).max() < tolerance * variance
     assert np.abs(sample.k_bos - wanted["K"][:, 0]).max() < tolerance * variance
+    assert np.abs(sample.state_chance[3] - wanted["chance"][0, :, 0]).max() < tolerance * variance
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
