@@ -223,7 +223,9 @@ class _Lanes:
             count //= 2
             halves = (
                 b.shuffle_vector(
-                    x, x, ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(k, k + count)))
+                    x,
+                    x,
+                    ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(k, k + count))),
                 )
                 for k in (0, count)
             )

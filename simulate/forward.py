@@ -321,9 +321,7 @@ class Forward:
         )  # fmt: skip
         return float(block["score_var"]) * square / float(layer["entries"])
 
-    def _centre_scores(
-        self, number: int, sample: Sample, band: Floats, expected: float
-    ) -> None:
+    def _centre_scores(self, number: int, sample: Sample, band: Floats, expected: float) -> None:
         """Turn mean sums of scores into numbers whose mean is 0, or 0 where it is not."""
         plan, block = self.plan, self.plan.blocks[number]
         index = int(block["layer"])

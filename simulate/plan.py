@@ -237,8 +237,8 @@ def _sizes(
         "bos": BOS[stack.bos.kind], "vocab": stack.vocab_size or 0, "norm": NORMS[norm.kind],
         "before_branch": norm.before_branch, "after_branch": norm.after_branch,
         "after_sum": norm.after_sum, "parallel": norm.parallel, "parameter_free": parameter_free,
-        "controls": controls, "seed": seed, "v0": stack.embedding_var, "alpha": stack.alpha, "eps": norm.eps,
-        "residual": stack.residual_multiplier,
+        "controls": controls, "seed": seed, "v0": stack.embedding_var, "alpha": stack.alpha,
+        "eps": norm.eps, "residual": stack.residual_multiplier,
     }  # fmt: skip
     return _record(SIZES, values)
 
