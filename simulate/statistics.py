@@ -70,11 +70,16 @@ class Moments:
         """Return the standard error of a mean; NaN before the second draw."""
         return self._error_of(self.square[name])
 
-    def _error_of(self, square: Floats, fitted: int = 0) -> Floats:
-        """Return the standard error from squared deviations, ``fitted`` slopes taken out."""
+    def _error_of(self, square: Floats, fitted: bool = False) -> Floats:
+        """Return the standard error from squared deviations, less a fitted slope's if there is one.
+
+        A slope takes one degree of freedom from the deviations, and its own chance costs the mean
+        as much again: ``(n-2)/(n-3)`` of the variance (Lavenberg and Welch 1981).
+        """
         if self.count < 2:
             return np.full_like(square, np.nan)
-        return np.sqrt(np.maximum(square, 0.0) / (self.count - 1 - fitted) / self.count)
+        freedom = self.count - (3 if fitted else 1)
+        return np.sqrt(np.maximum(square, 0.0) / freedom / self.count)
 
     def slope(self, name: str) -> Floats:
         """Return the slope of a statistic on its control variate; 0 before it can be known."""
@@ -87,7 +92,7 @@ class Moments:
         """Return a mean without what its control variate explains, and its standard error."""
         slope, square = self.slope(name), self.square[name]
         rest = square - slope * self.cross[_pair(name, CONTROLS[name])]
-        error = self._error_of(np.maximum(rest, ROUNDING * square), int(self.count >= ENOUGH))
+        error = self._error_of(np.maximum(rest, ROUNDING * square), self.count >= ENOUGH)
         return self.mean[name] - slope * self.mean[CONTROLS[name]], error
 
     def plain(self, name: str) -> tuple[Floats, Floats]:
@@ -129,7 +134,7 @@ class Moments:
                 "k_diag": -share, "k_chance": share * slopes[1],
             }
         )  # fmt: skip
-        error = self._error_of(square, int(controls and self.count >= ENOUGH))
+        error = self._error_of(square, controls and self.count >= ENOUGH)
         return share, np.where(some, error / variance, 0.0)
 
     def _square_of(self, weights: dict[str, Floats]) -> Floats:
