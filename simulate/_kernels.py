@@ -7,6 +7,7 @@ positions is a vector operation without transposes or horizontal sums. Kernels v
 """
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -1680,62 +1681,54 @@ _lane_tile = _make_lane_tile(TILE, TILE)
 
 
 @intrinsic
-def _weigh_row(context, s, at, count):
-    """Turn a row of scores into softmax weights, in every lane."""
+def _map_and_weigh(context, s, at, count, scale, reference, first, maps, place, squares):
+    """Scale a row of scores, map it, and turn it into softmax weights, in every lane.
+
+    What is mapped are deviations from a reference, one number for all lanes, and their squares.
+    """
 
     def generate(context, builder, signature, args):
-        s, at, count = args
-        lanes = _Lanes(context, builder, signature.args[0].dtype)
+        s, at, count, scale, reference, first, maps, place, squares = args
+        kinds = signature.args
+        lanes = _Lanes(context, builder, kinds[0].dtype)
+        factor = lanes.splat(scale, lanes.type)
 
         def entries(visit: Any) -> None:
             with cgutils.for_range(builder, count) as loop:
-                place = builder.add(at, builder.mul(loop.index, loop.index.type(LANES)))
-                visit(lanes.place(signature.args[0], s, place))
+                step = builder.mul(loop.index, loop.index.type(LANES))
+                here = lanes.place(kinds[0], s, builder.add(at, step))
+                visit(here, loop.index, step)
 
         top, total = lanes.hold_number(LOWEST), lanes.hold_number(0.0)
-        entries(lambda place: top.update(lanes.call("maxnum", top.get(), lanes.load(place))))
 
-        def weigh(place: Any) -> None:
-            p = lanes.exp(builder.fsub(lanes.load(place), top.get()))
+        def add_to_map(here: Any, entry: Any, step: Any) -> None:
+            score = builder.fmul(lanes.load(here), factor)
+            lanes.store(score, here)
+            top.update(lanes.call("maxnum", top.get(), score))
+            shift = lanes.entry(kinds[4], reference, builder.add(first, entry))
+            x = builder.fsub(score, lanes.splat(shift, lanes.type))
+            for start, old in ((place, builder.fadd), (squares, partial(lanes.call, "fma", x))):
+                target = lanes.place(kinds[6], maps, builder.add(start, step))
+                lanes.store(old(x, lanes.load(target)), target)
+
+        def weigh(here: Any, entry: Any, step: Any) -> None:
+            p = lanes.exp(builder.fsub(lanes.load(here), top.get()))
             total.add(p)
-            lanes.store(p, place)
+            lanes.store(p, here)
 
+        entries(add_to_map)
         entries(weigh)
         inverse = builder.fdiv(lanes.number(1.0), total.get())
-        entries(lambda place: lanes.store(builder.fmul(lanes.load(place), inverse), place))
+        entries(lambda here, *_: lanes.store(builder.fmul(lanes.load(here), inverse), here))
         return context.get_dummy_value()
 
-    return types.void(s, _N, _N), generate
-
-
-@intrinsic
-def _map_row(context, s, at, count, reference, first, maps, place, squares):
-    """Add a row's deviations from a reference, one number for all lanes, and their squares."""
-
-    def generate(context, builder, signature, args):
-        s, at, count, reference, first, maps, place, squares = args
-        kinds = signature.args
-        lanes = _Lanes(context, builder, kinds[0].dtype)
-        with cgutils.for_range(builder, count) as loop:
-            step = builder.mul(loop.index, loop.index.type(LANES))
-            shift = lanes.entry(kinds[3], reference, builder.add(first, loop.index))
-            x = builder.fsub(
-                lanes.load(lanes.place(kinds[0], s, builder.add(at, step))),
-                lanes.splat(shift, lanes.type),
-            )
-            total = lanes.place(kinds[5], maps, builder.add(place, step))
-            lanes.store(builder.fadd(lanes.load(total), x), total)
-            square = lanes.place(kinds[5], maps, builder.add(squares, step))
-            lanes.store(lanes.call("fma", x, x, lanes.load(square)), square)
-        return context.get_dummy_value()
-
-    return types.void(s, _N, _N, reference, _N, maps, _N, _N), generate
+    return types.void(s, _N, _N, s.dtype, reference, _N, maps, _N, _N), generate
 
 
 @njit(**OPTIONS)
 def _embed_lanes(sizes, content, x):
-    """Fill the embeddings of ``LANES`` contents (T, d, LANES)."""
-    context, d = sizes.context, sizes.d
+    """Fill the embeddings of ``LANES`` contents (T, d', LANES)."""
+    context, d, row = sizes.context, sizes.d, x.shape[1]
     keys, own = np.empty((context, LANES), np.uint64), np.empty(context, np.uint64)
     for lane in range(LANES):
         _token_keys(sizes, ZERO, content + lane, own)
@@ -1746,18 +1739,17 @@ def _embed_lanes(sizes, content, x):
     flat, scale = x.reshape(x.size), x.dtype.type(math.sqrt(sizes.v0))
     for i in range(context):
         for f in range(0, d, 2):
-            at, other = (i * d + f) * LANES, (i * d + min(f + 1, d - 1)) * LANES
+            at, other = (i * row + f) * LANES, (i * row + min(f + 1, d - 1)) * LANES
             _normal_vectors(keys, i * LANES, np.uint64(f) * _GOLDEN, scale, flat, other, at)
     if sizes.bos == BOS_ZERO:
         x[0] = 0
 
 
 @njit(**OPTIONS)
-def _normalise_lanes(x, out, count, kind, eps):
-    """``out = N(x)`` over the features of every position and lane (T, d, LANES)."""
-    d = x.shape[1]
+def _normalise_lanes(x, out, d, count, kind, eps):
+    """``out = N(x)`` over the features of every position and lane (T, d', LANES)."""
     for i in range(count):
-        start = i * d * LANES
+        start = i * x.shape[1] * LANES
         if kind == NORM_LAYER:
             _layer_column(x, start, np.int64(LANES), d, eps, out)
         else:
@@ -1789,9 +1781,9 @@ def _turn_pair(context, x, a, b, out, cos, sin, at):
 @njit(**OPTIONS)
 def _rotate_lanes(x, out, first, pairs, cos, sin, count):
     """Turn pairs of features of one head, from feature ``first`` on, of every position."""
-    d, ld = x.shape[1], cos.shape[1]
+    row, ld = x.shape[1], cos.shape[1]
     for i in range(count):
-        start = i * d + first
+        start = i * row + first
         for p in range(pairs.shape[0]):
             a, b = (start + pairs[p, 0]) * LANES, (start + pairs[p, 1]) * LANES
             _turn_pair(x, a, b, out, cos, sin, p * ld + i)
@@ -1810,8 +1802,8 @@ def map_scores(sizes, layer, rows, seen, first, batches, x, u, turned, y, s, ref
     first, batches
         First content, number of batches.
     x, u, turned, y
-        Residual stream, its normalised form, that rotated, and what attention adds: (T', d, LANES),
-        ``T'`` a multiple of `TILE`.
+        Residual stream, its normalised form, that rotated, and what attention adds: (T', d', LANES),
+        ``T'`` a multiple of `TILE`, ``d'`` at least ``d``.
     s
         Scores of a tile of queries (TILE, T', LANES).
     reference, maps
@@ -1820,14 +1812,13 @@ def map_scores(sizes, layer, rows, seen, first, batches, x, u, turned, y, s, ref
     """
     context, d, size, heads = sizes.context, sizes.d, layer.size, sizes.heads
     padded, scale = x.shape[0], rows.q_factor[0]
-    one, row = d * LANES, padded * LANES
-    scores = s.reshape(s.size)
+    one, row = x.shape[1] * LANES, padded * LANES
     maps.fill(0)
     for batch in range(batches):
         _embed_lanes(sizes, first + batch * LANES, x)
         for block in range(reference.shape[0]):
             if sizes.before_branch:
-                _normalise_lanes(x, u, context, sizes.norm, sizes.eps)
+                _normalise_lanes(x, u, d, context, sizes.norm, sizes.eps)
             else:
                 u[:] = x
             if layer.pairs > 0:
@@ -1850,18 +1841,15 @@ def map_scores(sizes, layer, rows, seen, first, batches, x, u, turned, y, s, ref
                         )  # fmt: skip
                     for r in range(rows_left):
                         begin, end = seen[i + r, 0], seen[i + r, 1]
-                        for at in range((r * padded + begin) * LANES, (r * padded + end) * LANES):
-                            scores[at] *= scale
                         if batch == 0 and head == 0:
                             for j in range(begin, end):
-                                reference[block, i + r, j] = s[r, j, 0]
-                        _map_row(
-                            s, (r * padded + begin) * LANES, end - begin,
+                                reference[block, i + r, j] = scale * s[r, j, 0]
+                        _map_and_weigh(
+                            s, (r * padded + begin) * LANES, end - begin, scale,
                             reference, (block * context + i + r) * padded + begin,
                             maps, ((2 * block * context + i + r) * padded + begin) * LANES,
                             (((2 * block + 1) * context + i + r) * padded + begin) * LANES,
                         )  # fmt: skip
-                        _weigh_row(s, (r * padded + begin) * LANES, end - begin)
                         for j in range(low, begin):
                             s[r, j] = 0
                         for j in range(end, high):
@@ -1873,9 +1861,9 @@ def map_scores(sizes, layer, rows, seen, first, batches, x, u, turned, y, s, ref
                             y, i * one + start + f * LANES, one, LANES, high - low,
                         )  # fmt: skip
             if sizes.after_branch:
-                _normalise_lanes(y, y, context, sizes.norm, sizes.eps)
+                _normalise_lanes(y, y, d, context, sizes.norm, sizes.eps)
             flat, added, factor = x.reshape(x.size), y.reshape(y.size), x.dtype.type(sizes.residual)
             for n in range(context * one):
                 flat[n] += factor * added[n]
             if sizes.after_sum:
-                _normalise_lanes(x, x, context, sizes.norm, sizes.eps)
+                _normalise_lanes(x, x, d, context, sizes.norm, sizes.eps)
