@@ -7,6 +7,7 @@ positions is a vector operation without transposes or horizontal sums. Kernels v
 """
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -224,6 +225,24 @@ class _Lanes:
         )
         index = b.add(first, ir.Constant(self.integers, list(range(LANES))))
         return b.and_(b.icmp_signed(">=", index, start), b.icmp_signed("<", index, stop))
+
+    def total(self, x: Any) -> Any:
+        """Return the sum over lanes, in float64."""
+        b, count = self.builder, LANES
+        if self.bits < 64:
+            x = b.fpext(x, ir.VectorType(ir.DoubleType(), LANES))
+        while count > 1:
+            count //= 2
+            halves = (
+                b.shuffle_vector(
+                    x,
+                    x,
+                    ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(k, k + count))),
+                )
+                for k in (0, count)
+            )
+            x = b.fadd(*halves)
+        return b.extract_element(x, ir.IntType(32)(0))
 
     def polynomial(self, x: Any, *coefficients: float) -> Any:
         """Return a polynomial, the highest power first."""
@@ -629,14 +648,14 @@ def gemm(a, b, c, width, add):
 
 
 @njit(**OPTIONS)
-def gram(x, out, width):
-    """``G = Xᵀ X``: shapes (d, ld), (T, ld)."""
+def gram(x, y, out, width):
+    """``G = Xᵀ Y``: shapes (d, ld), (d, ld), (T, ld)."""
     inner, ld = x.shape
     for column in range(0, width, WIDTH):
         vectors = min(WIDTH, width - column) // LANES
         for k in range(0, inner, DEPTH):
             _multiply_columns(
-                x, k * ld, ONE, ld, x, k * ld + column, ld, out, column, ld,
+                x, k * ld, ONE, ld, y, k * ld + column, ld, out, column, ld,
                 out.shape[0], vectors, min(DEPTH, inner - k), ONE if k > 0 else ZERO,
             )  # fmt: skip
 
@@ -1205,6 +1224,82 @@ def _band_square(total, context, widest):
     return square
 
 
+@intrinsic
+def _dot(context, a, a0, b, b0, vectors):
+    """Return ``Σ a b`` over so many vectors from given starts."""
+    signature = types.float64(a, _N, b, _N, _N)
+
+    def generate(context, builder, signature, args):
+        a, a0, b, b0, vectors = args
+        lanes = _Lanes(context, builder, signature.args[0].dtype)
+        sums = [lanes.hold_number(0.0) for _ in range(TILE)]
+
+        def add(total: "_Held", vector: Any) -> None:
+            step = builder.mul(vector, vector.type(LANES))
+            x, y = (
+                lanes.load(lanes.place(kind, array, builder.add(start, step)))
+                for kind, array, start in ((signature.args[0], a, a0), (signature.args[2], b, b0))
+            )
+            total.update(lanes.call("fma", x, y, total.get()))
+
+        rounds = builder.sdiv(vectors, vectors.type(TILE))
+        with cgutils.for_range(builder, rounds) as loop:
+            first = builder.mul(loop.index, vectors.type(TILE))
+            for k, total in enumerate(sums):
+                add(total, builder.add(first, vectors.type(k)))
+        done = builder.mul(rounds, vectors.type(TILE))
+        with cgutils.for_range(builder, builder.sub(vectors, done)) as loop:
+            add(sums[0], builder.add(done, loop.index))
+        for total in sums[1:]:
+            sums[0].add(total.get())
+        return lanes.total(sums[0].get())
+
+    return signature, generate
+
+
+@njit(**OPTIONS)
+def expected_residual(u, pairs, factor, context, widest, width, product):
+    """Return the residual leak that a head of given inputs has on average, without ``σ²`` (nats²).
+
+    With independent Gaussian ``W_Q`` and ``W_K``, the scores ``s_ij`` and ``s_i'j'`` of two
+    contents at the same offset have the covariance ``σ² D_ii' D_jj'``, where ``D`` is the product
+    of the two contents' inputs over ``d``.
+
+    Parameters
+    ----------
+    u, pairs
+        Inputs (contents, d, ld), of which contents 0 and 1, 2 and 3, … are such a pair.
+    factor
+        On the scores of a query (ld,).
+    context, widest, width
+        Tokens, largest offset of the band, and columns that are computed.
+    product
+        Memory to work in (T, ld).
+
+    Returns
+    -------
+    float
+        Sum over the band, less the mean at every offset; mean over pairs.
+    """
+    d, ld = u.shape[1:]
+    own, at_offset = 0.0, np.zeros(widest + 1)
+    flat, row = product.reshape(product.size), np.zeros(ld + LANES, product.dtype)
+    for pair in range(pairs):
+        gram(u[2 * pair], u[2 * pair + 1], product, width)
+        for i in range(context):
+            scale = factor[i] / product.dtype.type(d * d)
+            for other in range(context):
+                row[other] = product[i, other] * factor[other] * scale
+            for offset in range(1, min(i, widest) + 1):
+                before = (i - offset) * ld
+                own += float(row[i]) * float(flat[before + i - offset])
+                vectors = (context - offset + LANES - 1) // LANES
+                at_offset[offset] += _dot(row, offset, flat, before, vectors)
+    for offset in range(1, widest + 1):
+        own -= at_offset[offset] / (context - offset)
+    return own / pairs
+
+
 @njit(**OPTIONS)
 def attend_group(
     sizes, layer, rows, group, u, source, weights, vectors, logits, inverse, room, y, out
@@ -1518,11 +1613,15 @@ def embed(sizes, draw, x):
 
 
 @njit(**OPTIONS)
-def record_state(sizes, x, depth, k_diag, q_diag, q_common, k_bos):
-    """Write ``K_ii``, ``Q_ii``, ``Q∅_ii`` and ``K_0i`` of a depth (each (L+1, T))."""
+def record_diagonals(sizes, x, y, out):
+    """Write what two streams (contents, d, ld) have in common at every position, (4, T).
+
+    That is ``x_i·y_i`` of one content, of two, of two without BOS, and ``(x_0·y_i + y_0·x_i)/2`` of
+    one, all over ``d``: ``K_ii``, ``Q_ii``, ``Q∅_ii`` and ``K_0i`` where ``y = x``.
+    """
     context, counted, d = sizes.context, sizes.contents, sizes.d
     own, pairs = 1 / (d * counted), 1 / (d * counted * max(counted - 1, 1))
-    square, bos, both, total = np.empty((4, context))
+    square, bos, both, total, other = np.empty((5, context))
     sets = x.shape[0] // counted
     for which in range(sets):
         square.fill(0)
@@ -1530,47 +1629,51 @@ def record_state(sizes, x, depth, k_diag, q_diag, q_common, k_bos):
         both.fill(0)
         for f in range(d):
             total.fill(0)
+            other.fill(0)
             for content in range(which * counted, (which + 1) * counted):
-                row = x[content, f]
-                first = float(row[0])
+                left, right = x[content, f], y[content, f]
+                first, second = 0.5 * float(left[0]), 0.5 * float(right[0])
                 for i in range(context):
-                    value = float(row[i])
-                    total[i] += value
-                    square[i] += value * value
-                    bos[i] += first * value
+                    one, two = float(left[i]), float(right[i])
+                    total[i] += one
+                    other[i] += two
+                    square[i] += one * two
+                    bos[i] += first * two + second * one
             for i in range(context):
-                both[i] += total[i] * total[i]
+                both[i] += total[i] * other[i]
         for i in range(context):
             if which == 0:
-                k_diag[depth, i] = square[i] * own
-                k_bos[depth, i] = bos[i] * own
-                q_diag[depth, i] = (both[i] - square[i]) * pairs
+                out[0, i] = square[i] * own
+                out[3, i] = bos[i] * own
+                out[1, i] = (both[i] - square[i]) * pairs
             if which == sets - 1:
-                q_common[depth, i] = (both[i] - square[i]) * pairs
+                out[2, i] = (both[i] - square[i]) * pairs
 
 
 @njit(**OPTIONS)
-def record_matrices(sizes, x, depth, full):
-    """Write ``K``, ``Q`` and ``Q∅`` of a depth into ``full`` (3, depths, T, T)."""
+def record_matrices(sizes, x, y, out):
+    """Write the symmetric part of ``x_i·y_j`` over ``d``, (3, T, T); as `record_diagonals`."""
     context, counted, d = sizes.context, sizes.contents, sizes.d
     like = x.reshape(x.size)[:1]
     product = _matrix(context, sizes.ld, like)
-    total = _matrix(d, sizes.ld, like)
-    own = np.zeros((context, context))
+    total, other = _matrix(d, sizes.ld, like), _matrix(d, sizes.ld, like)
+    own, between = np.zeros((context, context)), np.zeros((context, context))
     for which in range(x.shape[0] // counted):
         own[:] = 0
         total[:] = 0
+        other[:] = 0
         for content in range(which * counted, (which + 1) * counted):
-            gram(x[content], product, sizes.width)
+            gram(x[content], y[content], product, sizes.width)
             own += product[:, :context]
             total += x[content]
-        gram(total, product, sizes.width)
-        between = (product[:, :context] - own) / (d * counted * max(counted - 1, 1))
+            other += y[content]
+        gram(total, other, product, sizes.width)
+        between[:] = (product[:, :context] - own) / (d * counted * max(counted - 1, 1))
         if which == 0:
-            full[0, depth] = own / (d * counted)
-            full[1, depth] = between
+            out[0] = (own + own.T) / (2 * d * counted)
+            out[1] = (between + between.T) / 2
         if which == x.shape[0] // counted - 1:
-            full[2, depth] = between
+            out[2] = (between + between.T) / 2
 
 
 @njit(**OPTIONS)
@@ -1650,62 +1753,54 @@ _lane_tile = _make_lane_tile(TILE, TILE)
 
 
 @intrinsic
-def _weigh_row(context, s, at, count):
-    """Turn a row of scores into softmax weights, in every lane."""
+def _map_and_weigh(context, s, at, count, scale, reference, first, maps, place, squares):
+    """Scale a row of scores, map it, and turn it into softmax weights, in every lane.
+
+    What is mapped are deviations from a reference, one number for all lanes, and their squares.
+    """
 
     def generate(context, builder, signature, args):
-        s, at, count = args
-        lanes = _Lanes(context, builder, signature.args[0].dtype)
+        s, at, count, scale, reference, first, maps, place, squares = args
+        kinds = signature.args
+        lanes = _Lanes(context, builder, kinds[0].dtype)
+        factor = lanes.splat(scale, lanes.type)
 
         def entries(visit: Any) -> None:
             with cgutils.for_range(builder, count) as loop:
-                place = builder.add(at, builder.mul(loop.index, loop.index.type(LANES)))
-                visit(lanes.place(signature.args[0], s, place))
+                step = builder.mul(loop.index, loop.index.type(LANES))
+                here = lanes.place(kinds[0], s, builder.add(at, step))
+                visit(here, loop.index, step)
 
         top, total = lanes.hold_number(LOWEST), lanes.hold_number(0.0)
-        entries(lambda place: top.update(lanes.call("maxnum", top.get(), lanes.load(place))))
 
-        def weigh(place: Any) -> None:
-            p = lanes.exp(builder.fsub(lanes.load(place), top.get()))
+        def add_to_map(here: Any, entry: Any, step: Any) -> None:
+            score = builder.fmul(lanes.load(here), factor)
+            lanes.store(score, here)
+            top.update(lanes.call("maxnum", top.get(), score))
+            shift = lanes.entry(kinds[4], reference, builder.add(first, entry))
+            x = builder.fsub(score, lanes.splat(shift, lanes.type))
+            for start, old in ((place, builder.fadd), (squares, partial(lanes.call, "fma", x))):
+                target = lanes.place(kinds[6], maps, builder.add(start, step))
+                lanes.store(old(x, lanes.load(target)), target)
+
+        def weigh(here: Any, entry: Any, step: Any) -> None:
+            p = lanes.exp(builder.fsub(lanes.load(here), top.get()))
             total.add(p)
-            lanes.store(p, place)
+            lanes.store(p, here)
 
+        entries(add_to_map)
         entries(weigh)
         inverse = builder.fdiv(lanes.number(1.0), total.get())
-        entries(lambda place: lanes.store(builder.fmul(lanes.load(place), inverse), place))
+        entries(lambda here, *_: lanes.store(builder.fmul(lanes.load(here), inverse), here))
         return context.get_dummy_value()
 
-    return types.void(s, _N, _N), generate
-
-
-@intrinsic
-def _map_row(context, s, at, count, reference, first, maps, place, squares):
-    """Add a row's deviations from a reference, one number for all lanes, and their squares."""
-
-    def generate(context, builder, signature, args):
-        s, at, count, reference, first, maps, place, squares = args
-        kinds = signature.args
-        lanes = _Lanes(context, builder, kinds[0].dtype)
-        with cgutils.for_range(builder, count) as loop:
-            step = builder.mul(loop.index, loop.index.type(LANES))
-            shift = lanes.entry(kinds[3], reference, builder.add(first, loop.index))
-            x = builder.fsub(
-                lanes.load(lanes.place(kinds[0], s, builder.add(at, step))),
-                lanes.splat(shift, lanes.type),
-            )
-            total = lanes.place(kinds[5], maps, builder.add(place, step))
-            lanes.store(builder.fadd(lanes.load(total), x), total)
-            square = lanes.place(kinds[5], maps, builder.add(squares, step))
-            lanes.store(lanes.call("fma", x, x, lanes.load(square)), square)
-        return context.get_dummy_value()
-
-    return types.void(s, _N, _N, reference, _N, maps, _N, _N), generate
+    return types.void(s, _N, _N, s.dtype, reference, _N, maps, _N, _N), generate
 
 
 @njit(**OPTIONS)
 def _embed_lanes(sizes, content, x):
-    """Fill the embeddings of ``LANES`` contents (T, d, LANES)."""
-    context, d = sizes.context, sizes.d
+    """Fill the embeddings of ``LANES`` contents (T, d', LANES)."""
+    context, d, row = sizes.context, sizes.d, x.shape[1]
     keys, own = np.empty((context, LANES), np.uint64), np.empty(context, np.uint64)
     for lane in range(LANES):
         _token_keys(sizes, ZERO, content + lane, own)
@@ -1716,18 +1811,17 @@ def _embed_lanes(sizes, content, x):
     flat, scale = x.reshape(x.size), x.dtype.type(math.sqrt(sizes.v0))
     for i in range(context):
         for f in range(0, d, 2):
-            at, other = (i * d + f) * LANES, (i * d + min(f + 1, d - 1)) * LANES
+            at, other = (i * row + f) * LANES, (i * row + min(f + 1, d - 1)) * LANES
             _normal_vectors(keys, i * LANES, np.uint64(f) * _GOLDEN, scale, flat, other, at)
     if sizes.bos == BOS_ZERO:
         x[0] = 0
 
 
 @njit(**OPTIONS)
-def _normalise_lanes(x, out, count, kind, eps):
-    """``out = N(x)`` over the features of every position and lane (T, d, LANES)."""
-    d = x.shape[1]
+def _normalise_lanes(x, out, d, count, kind, eps):
+    """``out = N(x)`` over the features of every position and lane (T, d', LANES)."""
     for i in range(count):
-        start = i * d * LANES
+        start = i * x.shape[1] * LANES
         if kind == NORM_LAYER:
             _layer_column(x, start, np.int64(LANES), d, eps, out)
         else:
@@ -1759,9 +1853,9 @@ def _turn_pair(context, x, a, b, out, cos, sin, at):
 @njit(**OPTIONS)
 def _rotate_lanes(x, out, first, pairs, cos, sin, count):
     """Turn pairs of features of one head, from feature ``first`` on, of every position."""
-    d, ld = x.shape[1], cos.shape[1]
+    row, ld = x.shape[1], cos.shape[1]
     for i in range(count):
-        start = i * d + first
+        start = i * row + first
         for p in range(pairs.shape[0]):
             a, b = (start + pairs[p, 0]) * LANES, (start + pairs[p, 1]) * LANES
             _turn_pair(x, a, b, out, cos, sin, p * ld + i)
@@ -1780,8 +1874,8 @@ def map_scores(sizes, layer, rows, seen, first, batches, x, u, turned, y, s, ref
     first, batches
         First content, number of batches.
     x, u, turned, y
-        Residual stream, its normalised form, that rotated, and what attention adds: (T', d, LANES),
-        ``T'`` a multiple of `TILE`.
+        Residual stream, its normal form, that rotated, what attention adds: (T', d', LANES),
+        ``T'`` a multiple of `TILE`, ``d'`` at least ``d``.
     s
         Scores of a tile of queries (TILE, T', LANES).
     reference, maps
@@ -1790,14 +1884,13 @@ def map_scores(sizes, layer, rows, seen, first, batches, x, u, turned, y, s, ref
     """
     context, d, size, heads = sizes.context, sizes.d, layer.size, sizes.heads
     padded, scale = x.shape[0], rows.q_factor[0]
-    one, row = d * LANES, padded * LANES
-    scores = s.reshape(s.size)
+    one, row = x.shape[1] * LANES, padded * LANES
     maps.fill(0)
     for batch in range(batches):
         _embed_lanes(sizes, first + batch * LANES, x)
         for block in range(reference.shape[0]):
             if sizes.before_branch:
-                _normalise_lanes(x, u, context, sizes.norm, sizes.eps)
+                _normalise_lanes(x, u, d, context, sizes.norm, sizes.eps)
             else:
                 u[:] = x
             if layer.pairs > 0:
@@ -1820,18 +1913,15 @@ def map_scores(sizes, layer, rows, seen, first, batches, x, u, turned, y, s, ref
                         )  # fmt: skip
                     for r in range(rows_left):
                         begin, end = seen[i + r, 0], seen[i + r, 1]
-                        for at in range((r * padded + begin) * LANES, (r * padded + end) * LANES):
-                            scores[at] *= scale
                         if batch == 0 and head == 0:
                             for j in range(begin, end):
-                                reference[block, i + r, j] = s[r, j, 0]
-                        _map_row(
-                            s, (r * padded + begin) * LANES, end - begin,
+                                reference[block, i + r, j] = scale * s[r, j, 0]
+                        _map_and_weigh(
+                            s, (r * padded + begin) * LANES, end - begin, scale,
                             reference, (block * context + i + r) * padded + begin,
                             maps, ((2 * block * context + i + r) * padded + begin) * LANES,
                             (((2 * block + 1) * context + i + r) * padded + begin) * LANES,
                         )  # fmt: skip
-                        _weigh_row(s, (r * padded + begin) * LANES, end - begin)
                         for j in range(low, begin):
                             s[r, j] = 0
                         for j in range(end, high):
@@ -1843,9 +1933,9 @@ def map_scores(sizes, layer, rows, seen, first, batches, x, u, turned, y, s, ref
                             y, i * one + start + f * LANES, one, LANES, high - low,
                         )  # fmt: skip
             if sizes.after_branch:
-                _normalise_lanes(y, y, context, sizes.norm, sizes.eps)
+                _normalise_lanes(y, y, d, context, sizes.norm, sizes.eps)
             flat, added, factor = x.reshape(x.size), y.reshape(y.size), x.dtype.type(sizes.residual)
             for n in range(context * one):
                 flat[n] += factor * added[n]
             if sizes.after_sum:
-                _normalise_lanes(x, x, context, sizes.norm, sizes.eps)
+                _normalise_lanes(x, x, d, context, sizes.norm, sizes.eps)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ropeleak.errors import RopeleakError
 
 from . import _kernels as kernels
+from .controls import content_pairs, linear_chance, ramp
 from .mlp import MlpRoom
 from .plan import Plan
 from .room import aligned
@@ -31,14 +32,18 @@ class Sample(NamedTuple):
     leak
         Mean squares of mask and residual leak and their product (L, 3), nats².
     mean_score, first_score
-        Mean score of the visible keys, and what that of token 0 exceeds it by (L, T): their mean
-        over weights is 0, so they tell what of ``log_z`` and ``sink`` is chance. 0 where queries
-        and keys are not independent.
+        Mean score of the visible keys, and what that of token 0 exceeds it by (L, T).
+    state_chance, leak_chance, full_chance
+        Twice the products of the residual stream with what is added to it, as ``k_diag, q_diag,
+        q_common, k_bos`` (4, L+1, T) and as ``full``; and parts of ``leak``.
     full
         ``K``, ``Q`` and ``Q∅`` (3, L+1, T, T), or without depths where they are not wanted.
     head_leak, head_sink
         ``leak`` and ``sink`` of every head (L, H, 3) and (L, H, T), or without heads where they
         are not wanted.
+
+    Scores and chances are control variates: their mean over weights is 0 exactly, so they tell what
+    of the other statistics is chance. They are 0 where that does not hold, or is not wanted.
     """
 
     k_diag: Floats
@@ -50,6 +55,9 @@ class Sample(NamedTuple):
     leak: Floats
     mean_score: Floats
     first_score: Floats
+    state_chance: Floats
+    leak_chance: Floats
+    full_chance: Floats
     full: Floats
     head_leak: Floats
     head_sink: Floats
@@ -70,6 +78,9 @@ def empty_sample(plan: Plan, full: bool, by_head: bool = False) -> Sample:
         leak=np.zeros((blocks, 3)),
         mean_score=np.zeros((blocks, context)),
         first_score=np.zeros((blocks, context)),
+        state_chance=np.zeros((4, blocks + 1, context)),
+        leak_chance=np.zeros((blocks, 3)),
+        full_chance=np.zeros(matrices),
         full=np.zeros(matrices),
         head_leak=np.zeros((blocks, heads, 3)),
         head_sink=np.zeros((blocks, heads, context)),
@@ -149,7 +160,7 @@ def needed_bytes(plan: Plan, full: bool) -> float:
     rooms = sum(
         prod(shape) for k in range(plan.layers.size) for shape in room_shapes(plan, k).values()
     )
-    matrices = ld * (int(sizes["context"]) + d) if full else 0
+    matrices = ld * (2 * d + ld + 4 * ld * 8 // item) if full else 0
     mlp = MlpRoom.needed_entries(plan)
     streams = 4 if sizes["parallel"] else 3
     return float(item * (streams * plan.inputs * d * ld + rooms + mlp + matrices))
@@ -187,6 +198,17 @@ class Forward:
         self.x, self._u, self._y = (aligned(*shape, dtype=plan.dtype) for _ in range(3))
         self._u_mlp = aligned(*shape, dtype=plan.dtype) if sizes["parallel"] else self._u
         self._rows = [plan.rows(index) for index in range(plan.layers.size)]
+        self._ramps = [
+            ramp(keys, int(layer["widest"]))
+            for keys, layer in zip(plan.n_keys, plan.layers, strict=True)
+        ]
+        self._pairs = [
+            content_pairs(
+                int(sizes["contents"]), plan.inputs, int(sizes["d"]), int(sizes["context"]),
+                int(layer["widest"]),
+            )
+            for layer in plan.layers
+        ]  # fmt: skip
         self._rooms = [LayerRoom(plan, index) for index in range(plan.layers.size)]
         self._mlp = MlpRoom(plan)
 
@@ -215,15 +237,18 @@ class Forward:
         self._read(source.norm(number, "before attention"), self._u)
         if sizes["parallel"]:
             self._read(source.norm(number, "before mlp"), self._u_mlp)
-        heads = self._attention(source, number)
-        self._reduce(heads, number, sample)
+        for chance in (sample.state_chance, sample.full_chance):
+            chance[:, number + 1 : number + 2] = chance[:, number : number + 1]
+        expected = self._expected_residual(number)
+        heads, band = self._attention(source, number)
+        self._reduce(heads, band, expected, number, sample)
         self._check(sample.log_z[number], f"in block {number + 1}")
-        self._write(source.norm(number, "after attention"))
+        self._write(source.norm(number, "after attention"), sample, number + 1)
         if plan.blocks[number]["mlp"] != kernels.MLP_NONE:
             if not sizes["parallel"]:
                 self._read(source.norm(number, "before mlp"), self._u)
             self._mlp.run(source, number, self._u_mlp, self._y)
-            self._write(source.norm(number, "after mlp"))
+            self._write(source.norm(number, "after mlp"), sample, number + 1)
         self._record(sample, number + 1)
         self._check(sample.k_diag[number + 1], f"after block {number + 1}")
 
@@ -235,12 +260,24 @@ class Forward:
             )
 
     def _record(self, sample: Sample, depth: int) -> None:
-        sizes = self.plan.sizes[0]
-        kernels.record_state(
-            sizes, self.x, depth, sample.k_diag, sample.q_diag, sample.q_common, sample.k_bos
-        )
+        sizes, found = self.plan.sizes[0], np.empty((4, sample.k_diag.shape[1]))
+        kernels.record_diagonals(sizes, self.x, self.x, found)
+        states = (sample.k_diag, sample.q_diag, sample.q_common, sample.k_bos)
+        for state, row in zip(states, found, strict=True):
+            state[depth] = row
         if self.full:
-            kernels.record_matrices(sizes, self.x, depth, sample.full)
+            kernels.record_matrices(sizes, self.x, self.x, sample.full[:, depth])
+
+    def _record_chance(self, sample: Sample, depth: int) -> None:
+        """Record what a branch's output has in common with the stream that it is added to."""
+        sizes, found = self.plan.sizes[0], np.empty((4, sample.k_diag.shape[1]))
+        twice = 2 * float(sizes["residual"])
+        kernels.record_diagonals(sizes, self.x, self._y, found)
+        sample.state_chance[:, depth] += twice * found
+        if self.full:
+            matrices = np.empty_like(sample.full[:, depth])
+            kernels.record_matrices(sizes, self.x, self._y, matrices)
+            sample.full_chance[:, depth] += twice * matrices
 
     def _read(self, scale: Scale, out: Array) -> None:
         """Give the next branch its input."""
@@ -249,11 +286,13 @@ class Forward:
         else:
             out[:] = self.x
 
-    def _write(self, scale: Scale) -> None:
+    def _write(self, scale: Scale, sample: Sample, depth: int) -> None:
         """Add a branch's output to the residual stream."""
         sizes = self.plan.sizes[0]
         if sizes["after_branch"]:
             self._normalise(self._y, self._y, scale)
+        if sizes["controls"]:
+            self._record_chance(sample, depth)
         kernels.add_all(self.x, self._y, sizes["residual"], sizes["width"])
         if sizes["after_sum"]:
             self._normalise(self.x, self.x, scale)
@@ -264,8 +303,11 @@ class Forward:
         if scale.gain.size or scale.bias.size:
             kernels.gain_all(out, scale.gain, scale.bias, sizes["width"])
 
-    def _attention(self, source: Source, number: int) -> kernels.Rowwise:
-        """Write the output of a block's attention, and return the sums of its heads' rows."""
+    def _attention(self, source: Source, number: int) -> tuple[kernels.Rowwise, Floats]:
+        """Write the output of a block's attention, and return what its heads' rows sum to.
+
+        Besides the sums of every head, the scores of the band by query and by offset (2, T).
+        """
         plan, u = self.plan, self._u
         sizes, block = plan.sizes[0], plan.blocks[number]
         layer, rows = plan.layers[block["layer"]], self._rows[block["layer"]]
@@ -280,7 +322,7 @@ class Forward:
             self._whole_projections(source, number, place)
         log_z, sink, score, first_score = np.zeros((4, n_heads, context))
         out = kernels.Rowwise(log_z, sink, np.zeros((n_heads, 3)), score, first_score)
-        heads = n_heads // int(layer["groups"])
+        heads, band = n_heads // int(layer["groups"]), np.zeros((2, context))
         for group in range(int(layer["groups"])):
             vectors = place.no_vectors
             if not sizes["parameter_free"]:
@@ -291,41 +333,60 @@ class Forward:
                 place.logits[own], place.inverse, place.room, self._y,
                 kernels.Rowwise(*(sums[own] for sums in out)),
             )  # fmt: skip
+            band += place.room.sums[:, 1:].sum(axis=0)
             self._attended(number, own, place)
         bias = source.bias(number, "attention")
         if bias.size:
             kernels.gain_all(self._y, bias[:0], bias, width)
-        return out
+        return out, band
 
     def _attended(self, number: int, heads: slice, place: LayerRoom) -> None:
         """Look at what a group of heads left behind."""
 
-    def _reduce(self, heads: kernels.Rowwise, number: int, sample: Sample) -> None:
+    def _reduce(
+        self, heads: kernels.Rowwise, band: Floats, expected: float, number: int, sample: Sample
+    ) -> None:
         """Turn the sums of heads over contents into means."""
         block, counted = self.plan.blocks[number], int(self.plan.sizes[0]["contents"])
         layer = self.plan.layers[block["layer"]]
-        for sums in (heads.log_z, heads.sink, heads.score, heads.first_score):
+        for sums in (heads.log_z, heads.sink, heads.score, heads.first_score, band):
             sums[:] /= counted
         heads.leak[:] /= max(float(layer["entries"]) * counted * (counted - 1), 1.0)
         sample.log_z[number], sample.sink[number] = heads.log_z.mean(0), heads.sink.mean(0)
         sample.leak[number] = heads.leak.mean(0)
-        self._centre_scores(number, heads.score.mean(0), heads.first_score.mean(0), sample)
         if self.by_head:
             sample.head_leak[number], sample.head_sink[number] = heads.leak, heads.sink
+        if self.plan.sizes[0]["controls"] and not block["alignment"]:
+            self._centre_scores(number, heads, band / len(heads.leak), expected, sample)
+
+    def _expected_residual(self, number: int) -> float:
+        """Return the mean square of the residual leak over heads of the block's inputs."""
+        sizes, block = self.plan.sizes[0], self.plan.blocks[number]
+        index = int(block["layer"])
+        layer, rows, pairs = self.plan.layers[index], self._rows[index], self._pairs[index]
+        if not (sizes["controls"] and block["score_var"] and layer["widest"] and pairs):
+            return float("nan")
+        square: float = kernels.expected_residual(
+            self._u, pairs, rows.factor, sizes["context"], layer["widest"],
+            sizes["width"], self._rooms[index].room.total[0],
+        )  # fmt: skip
+        return float(block["score_var"]) * square / float(layer["entries"])
 
     def _centre_scores(
-        self, number: int, score: Floats, first_score: Floats, sample: Sample
+        self, number: int, heads: kernels.Rowwise, band: Floats, expected: float, sample: Sample
     ) -> None:
-        """Turn sums of scores into numbers whose mean over weights is 0, or 0 where it is not."""
-        plan, block = self.plan, self.plan.blocks[number]
-        layer = int(block["layer"])
-        if block["alignment"] or plan.sizes[0]["parameter_free"]:
-            return
-        query = np.arange(score.size)
-        first = (plan.seen_from[layer, 0] <= query) & (query < plan.seen_to[layer, 0])
-        mean = score / plan.n_keys[layer]
+        """Record mean scores, whose mean over weights is 0, and what follows from them."""
+        plan, index = self.plan, int(self.plan.blocks[number]["layer"])
+        query = np.arange(band.shape[1])
+        first = (plan.seen_from[index, 0] <= query) & (query < plan.seen_to[index, 0])
+        mean = heads.score.mean(0) / plan.n_keys[index]
         sample.mean_score[number] = mean
-        sample.first_score[number] = np.where(first, first_score - mean, 0)
+        sample.first_score[number] = np.where(first, heads.first_score.mean(0) - mean, 0)
+        mask, cross = linear_chance(
+            self._ramps[index], mean, band[0], band[1], int(plan.layers[index]["entries"])
+        )
+        residual = 0.0 if np.isnan(expected) else float(sample.leak[number, 1]) - expected
+        sample.leak_chance[number] = mask, residual, cross
 
     def _whole_projections(self, source: Source, number: int, place: LayerRoom) -> None:
         """Find the inverse RMS of all heads' queries together, and of all keys."""

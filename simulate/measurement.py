@@ -75,6 +75,9 @@ class Measurement:
     parameter_free
         Make ``W_Q``, ``W_K``, ``W_V`` and ``W_O`` the identity: ``q = k = v`` is the residual
         stream.
+    controls
+        Use control variates: the same expectations with smaller standard errors. Without them the
+        numbers are plain means over draws.
 
     Raises
     ------
@@ -91,6 +94,7 @@ class Measurement:
         keep: Keep = "summary",
         precision: Precision = "float32",
         parameter_free: bool = False,
+        controls: bool = True,
     ) -> None:
         if not isinstance(contents, (int, np.integer)):
             raise RopeleakError(
@@ -100,11 +104,12 @@ class Measurement:
         in_range("contents", contents, 2, 10**6)
         in_range("seed", seed, 0, 2**64 - 1)
         self.stack, self.moments = stack, Moments()
-        self._full = keep == "full"
-        self._plan = make_plan(stack, contents, seed, precision, parameter_free)
+        self._full, self._controls = keep == "full", controls
+        self._plan = make_plan(stack, contents, seed, precision, parameter_free, controls)
         self._identity: dict[str, Any] = {
             "stack": stack.model_dump(mode="json"), "contents": contents, "seed": seed,
             "keep": keep, "precision": precision, "parameter_free": parameter_free,
+            "controls": controls,
         }  # fmt: skip
 
     @property
@@ -203,7 +208,7 @@ class Measurement:
 
     def error(self) -> float:
         """Return the largest standard error of the leaks (nats RMS) and the beacon."""
-        found = self.moments.observables()
+        found = self.moments.observables(self._controls)
         return max(float(found[f"{name}_se"].max()) for name in WATCHED)
 
     def dataset(self) -> xr.Dataset:
@@ -218,7 +223,7 @@ class Measurement:
             raise RopeleakError(
                 f"{self.draws} draws give no standard error: let the measurement make two or more"
             )
-        values = with_masks(self.moments.observables(), self.stack)
+        values = with_masks(self.moments.observables(self._controls), self.stack)
         return dataset(
             values, self.stack.n_blocks, np.arange(self.stack.context), self._attributes()
         )
@@ -250,6 +255,7 @@ def measure(
     keep: Keep = "summary",
     precision: Precision = "float32",
     parameter_free: bool = False,
+    controls: bool = True,
     threads: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -258,7 +264,8 @@ def measure(
 
     The outer loop draws weights, the inner one runs contents through them. What is squared is
     estimated from pairs of different contents, so its expectation is exact; standard errors are
-    those of the mean over draws.
+    those of the mean over draws, less what control variates explain: statistics of a draw whose
+    mean over weights is 0 exactly, such as the mean score of a query.
 
     Parameters
     ----------
@@ -266,7 +273,7 @@ def measure(
         The architecture.
     draws
         Draws of weights; 100 unless given, or as many as ``target_se`` takes.
-    contents, seed, keep, precision, parameter_free
+    contents, seed, keep, precision, parameter_free, controls
         As in `Measurement`.
     target_se, threads, checkpoint, progress
         As in `Measurement.run`; a checkpoint that exists is taken up.
@@ -285,7 +292,7 @@ def measure(
     """
     measurement = Measurement(
         stack, contents=contents, seed=seed, keep=keep, precision=precision,
-        parameter_free=parameter_free,
+        parameter_free=parameter_free, controls=controls,
     )  # fmt: skip
     if checkpoint is not None:
         measurement.resume(checkpoint)
@@ -316,8 +323,8 @@ def reach(stack: Stack) -> Floats:
 def check_memory(plan: Plan, full: bool, threads: int) -> None:
     """Raise `RopeleakError` if the draws need more memory than is allowed."""
     depths, context = plan.blocks.size + 1, int(plan.sizes[0]["context"])
-    sample = 8.0 * depths * context * (8 + (3 * context if full else 0))
-    needed = threads * (needed_bytes(plan, full) + 2 * sample) + 4 * sample
+    sample = 8.0 * depths * context * (12 + (6 * context if full else 0))
+    needed = threads * (needed_bytes(plan, full) + 2 * sample) + 5 * sample
     allowed = allowed_bytes()
     if needed <= allowed:
         return

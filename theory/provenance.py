@@ -57,7 +57,7 @@ def approximations(stack: Stack, largest: float) -> list[str]:
         ),
         (
             any(a.softmax.softcap is not None for a in stack.attention),
-            "the soft cap enters through the variance of the capped score",
+            "what scores of a row or of two contents share is capped through its variance alone",
         ),
     )
     return [*of_any_method(stack), *(text for applies, text in rows if applies)]

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RegularGridInterpolator
-from scipy.special import expit, roots_genlaguerre, roots_hermitenorm
+from scipy.linalg import eigh_tridiagonal
+from scipy.special import expit, roots_hermitenorm
 
 from .integrands import (
     Parts,
@@ -139,8 +140,9 @@ def chi_square_nodes(dof: float | None) -> tuple[Array, Array]:
     """Return nodes and weights of ``χ²_dof / dof`` (1 with certainty when ``dof`` is None)."""
     if dof is None:
         return np.ones(1), np.ones(1)
-    x, w = roots_genlaguerre(_CHI_NODES, dof / 2 - 1)
-    return x / (dof / 2), w / w.sum()
+    k, power = np.arange(_CHI_NODES), dof / 2 - 1  # Golub and Welsch: no weight overflows
+    x, vectors = eigh_tridiagonal(2 * k + power + 1, np.sqrt(k[1:] * (k[1:] + power)))
+    return x / (dof / 2), vectors[0] ** 2
 
 
 @lru_cache(maxsize=64)
