@@ -111,8 +111,12 @@ class Decoder(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return the logits of the next byte (rows, T, 256)."""
-        logits: Tensor = self.lm_head(self.norm(self.residual_stream(tokens)[-1]))
-        return logits
+        return self.logits(self.residual_stream(tokens)[-1])
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Return what is read off the residual stream after the last block."""
+        found: Tensor = self.lm_head(self.norm(x))
+        return found
 
     def checkpoint(self) -> dict[str, Tensor]:
         """Return the weights under the names of a Llama checkpoint."""

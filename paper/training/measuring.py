@@ -32,8 +32,9 @@ from .trainer import losses
 
 Variables = dict[str, Any]
 
-CONTENTS, PROBED = 512, 192
-"""Held-out contents that are measured, and that a probe gets of each of its two positions."""
+CONTENTS, FEWER, PROBED = 512, 128, 192
+"""Held-out contents that are measured after training and, where scores spread less, before its
+end; and how many a probe gets of each of its two positions."""
 PLANTED = ord("e")
 """The byte that a probe finds at either position."""
 
@@ -47,7 +48,8 @@ def measure(run: Run, folder: Path, say: Say) -> None:
         rows: list[xr.Dataset] = []
         for step in steps:
             say(len(rows) / len(steps), f"measuring step {step}")
-            rows.append(observe(run, weights_file(folder, step)))
+            contents = CONTENTS if step == steps[-1] else FEWER
+            rows.append(observe(run, weights_file(folder, step), contents))
         _write(xr.concat(rows, pd.Index(steps, name="step")), folder / TRAINED)
     if run.architecture == BASELINE and not (folder / AFTERWARDS).exists():
         ends = []
@@ -70,8 +72,8 @@ def load(stack: Stack, path: Path) -> Decoder:
     return model
 
 
-def observe(run: Run, path: Path) -> xr.Dataset:
-    """Return everything that is measured of a run's checkpoint.
+def observe(run: Run, path: Path, contents: int) -> xr.Dataset:
+    """Return everything that is measured of a run's checkpoint, in so many contents.
 
     Returns
     -------
@@ -80,7 +82,7 @@ def observe(run: Run, path: Path) -> xr.Dataset:
     """
     stack = run.stack
     model, text = load(stack, path), standard_library()
-    batch = text.contents(stack.bos, CONTENTS, stack.context, run.seed)
+    batch = text.contents(stack.bos, contents, stack.context, run.seed)
     states = model.residual_stream(torch.as_tensor(batch.inputs))
     planted = [
         model.residual_stream(torch.as_tensor(
@@ -93,7 +95,7 @@ def observe(run: Run, path: Path) -> xr.Dataset:
         for at in zip(*planted, strict=True)
     ]
     return _dataset({
-        **leaks_of(model, stack, states), **loss_of(model, batch),
+        **leaks_of(model, stack, states), **loss_of(model, states, batch),
         **traces_of(stack, path, batch),
         "d_prime": ("depth", [pair.d_prime for pair in pairs]),
         "accuracy": ("depth", [pair.accuracy for pair in pairs]),
@@ -118,7 +120,7 @@ def intervene(run: Run, path: Path, change: Intervention) -> xr.Dataset:
     if change.silent:
         model.embed_tokens.weight[BOS_ID] = 0
     states = model.residual_stream(torch.as_tensor(batch.inputs))
-    return _dataset({**leaks_of(model, stack, states), **loss_of(model, batch)})
+    return _dataset({**leaks_of(model, stack, states), **loss_of(model, states, batch)})
 
 
 def leaks_of(model: Decoder, stack: Stack, states: list[Tensor]) -> Variables:
@@ -136,9 +138,9 @@ def leaks_of(model: Decoder, stack: Stack, states: list[Tensor]) -> Variables:
     return {name: ("block", [row[name] for row in rows]) for name in rows[0]}
 
 
-def loss_of(model: Decoder, batch: Batch) -> Variables:
+def loss_of(model: Decoder, states: list[Tensor], batch: Batch) -> Variables:
     """Return the mean loss of the first and of the second half of the queries, nats a byte."""
-    early, late = losses(model, batch).chunk(2, dim=1)
+    early, late = losses(model.logits(states[-1]), batch).chunk(2, dim=1)
     return {"loss_early": early.mean().item(), "loss_late": late.mean().item()}
 
 

@@ -105,7 +105,7 @@ class Trainer:
         for group in self._optimiser.param_groups:
             group["lr"] = recipe.rate_at(step)
         batch = self.text.batch(self.stack.bos, self.seed, step, recipe.rows, self.stack.context)
-        loss = losses(self.model, batch).mean()
+        loss = losses(self.model(torch.as_tensor(batch.inputs)), batch).mean()
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
@@ -184,7 +184,7 @@ def train(run: Run, folder: Path, say: Say) -> None:
     tell(trainer)
 
 
-def losses(model: Decoder, batch: Batch) -> torch.Tensor:
+def losses(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Return the cross-entropy of every next byte (rows, T), nats."""
-    inputs, following = (torch.as_tensor(tokens) for tokens in batch)
-    return functional.cross_entropy(model(inputs).transpose(1, 2), following, reduction="none")
+    following = torch.as_tensor(batch.following)
+    return functional.cross_entropy(logits.transpose(1, 2), following, reduction="none")

@@ -60,6 +60,7 @@ def test_everything_is_measured_and_collected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measuring, "CONTENTS", 16)
+    monkeypatch.setattr(measuring, "FEWER", 8)
     monkeypatch.setattr(measuring, "PROBED", 9)
     monkeypatch.setattr(measuring, "Recipe", lambda: RECIPE)
     monkeypatch.setattr(trainer, "Recipe", lambda: RECIPE)
