@@ -98,15 +98,13 @@ class Moments:
         for k, name in enumerate(("leak_mask", "leak_residual", "leak_total")):
             square, error = self.mean["leak"][:, k], self.error("leak")[:, k]
             found[name], found[f"{name}_se"] = root(square, error)
-        if self.mean["head_leak"].size:
+        if "head_leak" in self.mean:
             for k, name in enumerate(("head_leak_mask", "head_leak_residual", "head_leak_total")):
                 square, error = self.mean["head_leak"][..., k], self.error("head_leak")[..., k]
                 found[name], found[f"{name}_se"] = root(square, error)
-            found["head_sink"], found["head_sink_se"] = (
-                self.mean["head_sink"],
-                self.error("head_sink"),
-            )
-        if self.mean["full"].size:
+            found["head_sink"] = self.mean["head_sink"]
+            found["head_sink_se"] = self.error("head_sink")
+        if "full" in self.mean:
             for k, name in enumerate(("K", "Q", "Q_common")):
                 found[name], found[f"{name}_se"] = self.mean["full"][k], self.error("full")[k]
         return found
@@ -136,12 +134,17 @@ def root(square: Floats, error: Floats) -> tuple[Floats, Floats]:
 
 
 def statistics(sample: Sample) -> dict[str, Floats]:
-    """Return what is averaged over draws, by name; ``leak`` holds mask, residual and total."""
+    """Return what is averaged over draws, by name; ``leak`` holds mask, residual and total.
+
+    What the sample does not hold is left out.
+    """
+    values = {name: value for name, value in sample._asdict().items() if value.size}
+    if sample.head_leak.size:
+        values["head_leak"] = _with_total(sample.head_leak)
     return {
-        **sample._asdict(),
+        **values,
         "fingerprint": sample.q_diag - sample.q_common,
         "leak": _with_total(sample.leak),
-        "head_leak": _with_total(sample.head_leak),
     }
 
 
