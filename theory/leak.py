@@ -233,7 +233,8 @@ def leak(stack: Stack, band: Band, block: Block) -> Leak:
     fluctuation = _inner(layer, follows, values) * scores
     turns = np.outer(layer.frequencies, band.offsets)
     cosine, sine = np.cos(turns) * layer.share[:, None], np.sin(turns) * layer.share[:, None]
-    heard = np.moveaxis(follows.real @ cosine + follows.imag @ sine, 2, 0)  # (O, S, r)
+    flat = follows.reshape(-1, layer.frequencies.size)
+    heard = (cosine.T @ flat.real.T + sine.T @ flat.imag.T).reshape(-1, *vectors.shape)
 
     at_query = band.query.pairs(scores)
     at_query *= band.centring
@@ -271,7 +272,7 @@ def _row_means(band: Band, layer: Layer, row: Row, vectors: Array) -> NDArray[np
     rank, turns = vectors.shape[1], layer.frequencies.size
     if layer.attention.softmax.kind == "sigmoid" or not rank:
         return np.zeros((band.index.size, rank, turns), dtype=complex)
-    turn = np.exp(1j * np.outer(band.grid.nodes, layer.frequencies))
+    turn = layer.turns
     turned = (turn.conj() * layer.smear)[:, None, :] * (band.refine @ vectors)[:, :, None]
     flat = turned.reshape(band.grid.size, -1)
     weights = row.weights[band.index]
@@ -281,9 +282,10 @@ def _row_means(band: Band, layer: Layer, row: Row, vectors: Array) -> NDArray[np
 
 def _inner(layer: Layer, follows: NDArray[np.complex128], values: Array) -> Array:
     """Return the covariance of ``ln Z_i`` and ``ln Z_i'`` less the factor of the queries (G, G)."""
-    weighted = follows * (values[:, None] * layer.share)
+    parts = np.concatenate([follows.real, follows.imag], axis=1)
+    weighted = parts * np.outer(np.tile(values, 2), layer.share)
     g = follows.shape[0]
-    return np.asarray((weighted.reshape(g, -1) @ follows.reshape(g, -1).conj().T).real)
+    return np.asarray(weighted.reshape(g, -1) @ parts.reshape(g, -1).T)
 
 
 def _spread_of_mean(grid: Grid, attention: Attention, log_z: Array, widest: int) -> float:
