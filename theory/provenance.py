@@ -1,5 +1,6 @@
 """What a dataset says of how it was made, and of what it leaves out."""
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 
@@ -27,6 +28,7 @@ def attributes(stack: Stack, largest: float, *, dense: bool) -> dict[str, str]:
     }
 
 
+@cache
 def package_version() -> str:
     """Return the version that is installed."""
     try:

@@ -108,13 +108,14 @@ def run(stack: Stack, grid: Grid, state: State) -> Iterator[Block]:
     vicinity = Vicinity.of(stack, grid)
     layers = {a: Layer.of(stack, a, grid, vicinity) for a in dict.fromkeys(stack.attention)}
     norm, eps = stack.norm, stack.norm.eps
-    scale = np.full(grid.size, stack.residual_multiplier)
 
     def read(stream: State) -> State:
         return stream.normalised(eps) if norm.before_branch else stream
 
     def write(branch: State) -> State:
-        return (branch.normalised(eps) if norm.after_branch else branch).scaled(scale)
+        return (branch.normalised(eps) if norm.after_branch else branch).scaled(
+            stack.residual_multiplier
+        )
 
     def settle(stream: State) -> State:
         return stream.normalised(eps) if norm.after_sum else stream

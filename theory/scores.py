@@ -7,6 +7,7 @@ are read through different rotations.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypedDict
 
 import numpy as np
@@ -77,12 +78,17 @@ class Row:
         """``E a_i0`` (G,)."""
         return self.mean[:, 0] * self.moments.row_sum
 
-    @property
+    @cached_property
     def single(self) -> NDArray[np.bool_]:
         """Queries that see one key (G,)."""
         return np.asarray(self.repeat > 1 - 1e-9)
 
-    @property
+    @cached_property
+    def both_free(self) -> Array:
+        """The smaller ``freedom`` of two queries (G, G)."""
+        return np.asarray(np.minimum.outer(self.freedom, self.freedom))
+
+    @cached_property
     def freedom(self) -> Array:
         """Log-ratio of the largest and smallest chance that two rows choose the same key (G,)."""
         m = self.moments
