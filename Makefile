@@ -3,13 +3,14 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help predict test lint bench formulas ladder readme ledger lock package clean
+.PHONY: help predict test lint bench formulas ladder readme ledger figures pictures lock package clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 MODEL := llama-3.1-8b
+BUDGET := small
 
 # The Python that makes .venv: `make test PYTHON=/path/to/python` chooses another.
 ifndef PYTHON
@@ -49,6 +50,12 @@ readme: $(STAMP) ## run the README's commands again and put in what they print
 
 ledger: $(STAMP) ## run the claims in full (about 20 minutes, resumable); their verdicts go into the README
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tools.ledger
+
+figures: $(STAMP) ## draw the figures into out/figures, resumable; BUDGET=full for a paper's
+	@$(BIN)/ropeleak figures --budget $(BUDGET)
+
+pictures: $(STAMP) ## draw the README's picture and those that tests compare figures with anew
+	$(BIN)/python -m tools.pictures
 
 lock: $(STAMP) ## resolve requirements.lock anew from pyproject.toml
 	$(PIP) install --quiet uv
