@@ -123,12 +123,16 @@ def rendered() -> str:
     return "\n\n".join([HEAD, *map(mean, MEANS), *map(claim, CLAIMS)])
 
 
+def write(target: Path, new: str) -> None:
+    """Write a module where it is out of date."""
+    old = target.read_text(encoding="utf-8") if target.exists() else ""
+    target.write_text(new, encoding="utf-8")
+    print(f"{target.name} is {'up to date' if new == old else 'rewritten'}")
+
+
 def main() -> None:
-    """Write the module where it is out of date."""
-    new = rendered()
-    old = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""
-    TARGET.write_text(new, encoding="utf-8")
-    print(f"{TARGET.name} is {'up to date' if new == old else 'rewritten'}")
+    """Write theory/integrands.py where it is out of date."""
+    write(TARGET, rendered())
 
 
 if __name__ == "__main__":

@@ -178,33 +178,38 @@ def precision_tables() -> Theorem:
 @cache
 def precision_rotation() -> Theorem:
     """The break by rounding inside the rotation."""
-    x = sp.Symbol("x", positive=True)
-    relative = sp.Symbol("rho", positive=True)
+    x = sp.Symbol("x", real=True)
+    e = sp.Symbol("e", integer=True)
+    share, relative = sp.symbols("P_e rho", positive=True)
+    within = sp.erf(2 ** (e + 1) / sp.sqrt(2)) - sp.erf(2**e / sp.sqrt(2))
+    binades = sp.Sum(within * sp.S(4) ** e, (e, -30, 4))
     return Theorem(
         name="precision-rotation",
         title="Relative invariance with a rounded rotation",
         statement="A rotation that is computed and stored in $b$ bits (two products and their sum,"
                   " for"
         " query and key) breaks relative invariance by a constant, on top of what its tables do.",
-        hypotheses=("isotropic Gaussian query and key", ("significands are spread evenly in the"
-                    " logarithm"), "independent rounding errors"),
+        hypotheses=("isotropic Gaussian query and key", ("products are spread over powers of two as"
+                    " their sum is"), "independent rounding errors"),
         symbols=(BITS, SCORE),
         steps=(
-            Identity("Between two powers of two the mean square of a number is, in units of the"
-                     " lower,",
-                     sp.Integral(x**2 / (x * sp.log(2)), (x, 1, 2)), 3 / (2 * sp.log(2))),
-            Definition("Its spacing there is $2^{1-b}$, so that a rounding has the relative"
-                       " variance",
-                       relative, 2 ** (2 - 2 * bits) / 12 / (3 / (2 * sp.log(2)))),
+            Identity("The size of a number of unit variance is distributed as an error function,"
+                     " whose slope is the Gaussian density on both sides of zero:",
+                     sp.Derivative(sp.erf(x / sp.sqrt(2)), x),
+                     2 * sp.exp(-(x**2) / 2) / sp.sqrt(2 * sp.pi)),
+            Definition("So it lies between $2^e$ and $2^{e+1}$ with the probability", share,
+                       within),
+            Definition("Its spacing there is $2^{e+1-b}$, so that a rounding has the relative"
+                       " variance (powers outside of the range have no part in it)", relative,
+                       2 ** (2 - 2 * bits) / 12 * binades),
             Identity("The two products of a coordinate have together the coordinate's mean square,",
                      GaussianMean((sp.cos(phi) * x1) ** 2 + (sp.sin(phi) * x2) ** 2,
                                   {(v, v): sp.S.One for v in (x1, x2)}), sp.S.One),
             Identity("so products and sum count as two roundings of each turned vector. Two scores"
                      " have"
                      " four such vectors; the root mean square difference is",
-                     sp.sqrt(sigma**2 * 4 * 2 * 2 ** (2 - 2 * bits) / 12
-                             / sp.Integral(x**2 / (x * sp.log(2)), (x, 1, 2))),
-                     sigma * 2 ** (1 - bits) * sp.sqrt(4 * sp.log(2)) / 3, by="exponents"),
+                     sp.sqrt(sigma**2 * 4 * 2 * 2 ** (2 - 2 * bits) / 12 * binades),
+                     sigma * 2 ** (1 - bits) * sp.sqrt(2 * binades / 3), by="exponents"),
         ),
         quantity=r"\sqrt{\mathbb{E}(s'-s)^2}",
         arguments=(sigma, bits),

@@ -104,7 +104,7 @@ class Theorem:
 
     @property
     def claim(self) -> Step:
-        """The last step: what the theorem says as an equation."""
+        """What the theorem says as an equation, the last step."""
         return self.proof[-1]
 
     @property
