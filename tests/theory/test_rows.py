@@ -32,7 +32,7 @@ def test_sigmoid_weights_are_those_of_scores_of_their_own_size(variance: float) 
 
 @pytest.mark.parametrize("temperature", [1.0, 1.6])
 def test_a_soft_cap_shapes_the_scores(temperature: float) -> None:
-    """Normalised queries and keys are directions: their scores are cosines in ``d_h`` dimensions."""
+    """Scores of normalised queries and keys are cosines, in ``d_h`` dimensions."""
     stack = first_block(1.0, "pre", softcap=2.0, temperature=temperature)
     found = predict(stack, positions="dense").dataset
     std, cap = np.array([1.4 / temperature]), 2.0 / temperature
