@@ -73,7 +73,7 @@ def test_other_code_and_other_inputs_are_other_numbers(
         return Store(tmp_path).keep("x", {"of": value}, lambda: xr.Dataset({"x": value}))
 
     assert [float(make(value)["x"]) for value in (1.0, 2.0, 1.0)] == [1, 2, 1]
-    monkeypatch.setattr(module, "code_version", lambda: "later")
+    monkeypatch.setattr(module, "code_version", lambda _: "later")
     assert Store(tmp_path).folder == tmp_path / "later"
     assert not list((tmp_path / "later").iterdir())
 
