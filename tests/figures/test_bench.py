@@ -78,6 +78,11 @@ def test_other_code_and_other_inputs_are_other_numbers(
     assert not list((tmp_path / "later").iterdir())
 
 
+def test_what_other_code_computes_is_kept_apart(tmp_path: Path) -> None:
+    folders = {Store(tmp_path, sources).folder for sources in (["theory"], ["simulate"])}
+    assert len(folders) == 2 and Store(tmp_path, ["theory"]).folder in folders
+
+
 def test_a_model_that_cannot_be_measured_is_predicted_and_told() -> None:
     latent = {"q_rank": None, "kv_rank": 8, "d_nope": 4, "d_rope": 4, "d_value": 8}
     stack = STACK.replace(attention=[{"latent": latent, "alignment": 1.0}])
