@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from ropeleak.errors import RopeleakError
+from ropeleak.output import check_writable
 
 from .dataset import check_same, flat, labelled, read_header
 from .grid import Grid
@@ -68,6 +69,7 @@ class ZarrStore:
                 os.rename(before, path)
             self._is_new = not path.exists()
             if self._is_new:
+                check_writable(path)
                 self._make(path)
             old = self._read_grid()
             self._lock = _locked(path)
