@@ -4,7 +4,7 @@ import sys
 from importlib import import_module
 
 BENCHMARKS = (
-    "predict", "softmax_table", "task_a", "task_b", "scaling", "variance", "memory", "start",
+    "predict", "sweep", "softmax_table", "task_a", "task_b", "scaling", "variance", "memory", "start",
 )  # fmt: skip
 
 
