@@ -59,7 +59,13 @@ def approximations(stack: Stack, largest: float) -> list[str]:
         ),
         (
             any(a.softmax.softcap is not None for a in stack.attention),
-            "the soft cap enters through the variance of the capped score",
+            "what scores of a row or of two contents share is capped through its variance alone",
         ),
     )
-    return [text for applies, text in rows if applies]
+    return [*of_any_method(stack), *(text for applies, text in rows if applies)]
+
+
+def of_any_method(stack: Stack) -> list[str]:
+    """Return, in words, what all predictions of this stack leave out."""
+    clamped = any(mlp.limit is not None for mlp in stack.mlp)
+    return ["gated MLP: the clamp of its branches is left out"] * clamped

@@ -91,6 +91,8 @@ def initial_state(stack: Stack, grid: Grid) -> State:
         for matrix in (pairs, constant):
             matrix[0, :] = matrix[:, 0] = to_content
         constant[0, 0] = diag[0] = first
+        if first == 0.0:  # Q∅ is in units of K, and K_00 is no unit for ordinary content
+            ordinary[0, :] = ordinary[:, 0] = 0.0
     anchors = ((0, 0),) if stack.bos.is_constant else ()
     return State(
         SameContent(pairs, diag, spread, np.zeros((g, Vicinity.of(stack, grid).offsets.size))),

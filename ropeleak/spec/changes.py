@@ -215,11 +215,15 @@ def _changed(spec: T, names: Sequence[str], value: object, prefix: str) -> T:
 
 
 def _with_window(attention: Any, value: object) -> dict[str, object]:
-    return {"sinks": 0} if value is None else {"chunk": None}
+    return {"sinks": 0} if value is None else {"chunk": None, "prefix": 0}
 
 
 def _with_chunk(attention: Any, value: object) -> dict[str, object]:
-    return {} if value is None else {"window": None, "sinks": 0}
+    return {} if value is None else {"window": None, "sinks": 0, "prefix": 0}
+
+
+def _with_prefix(attention: Any, value: object) -> dict[str, object]:
+    return {"window": None, "sinks": 0, "chunk": None} if value else {}
 
 
 def _with_d_model(stack: Any, value: object) -> dict[str, object]:
@@ -242,6 +246,7 @@ def _with_n_blocks(stack: Any, value: object) -> dict[str, object]:
 COMPANIONS: dict[str, Callable[[Any, object], dict[str, object]]] = {
     "window": _with_window,
     "chunk": _with_chunk,
+    "prefix": _with_prefix,
     "d_model": _with_d_model,
     "n_heads": _with_n_heads,
     "n_blocks": _with_n_blocks,

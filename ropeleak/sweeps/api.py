@@ -276,8 +276,8 @@ def plot_sweep(dataset: xr.Dataset, path: str | os.PathLike[str] | None = None) 
     RopeleakError
         If the file cannot be written or its suffix names no known format.
     """
-    from ropeleak.figures import style
-    from ropeleak.figures import sweep as figure_of
+    from ropeleak.drawing import style
+    from ropeleak.drawing import sweep as figure_of
 
     if path is not None:
         check_figure(path)
