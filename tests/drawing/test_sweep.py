@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ropeleak import sweep
-from ropeleak.figures import style
-from ropeleak.figures import sweep as figures
+from ropeleak.drawing import style
+from ropeleak.drawing import sweep as drawing
 from ropeleak.sweeps.api import plot_sweep
 from tests.sweeps.support import STACK
 
@@ -37,7 +37,7 @@ WINDOWS = [1, 2, 3, 4, 6, 8, 12]
 def test_what_is_drawn_fits_the_dimensions(
     over: dict[str, Any], zipped: Sequence[str], panels: int, lines: int, maps: int
 ) -> None:
-    figure = figures.plot(sweep(STACK, over, zipped=zipped, workers=1))
+    figure = drawing.plot(sweep(STACK, over, zipped=zipped, workers=1))
     axes = [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
     assert len(axes) == panels
     assert {len(ax.lines) for ax in axes} == {lines}
@@ -47,11 +47,11 @@ def test_what_is_drawn_fits_the_dimensions(
 def test_lines_and_maps_show_the_numbers() -> None:
     found = sweep(STACK, {"window": WINDOWS[::-1], "init.score_std": STDS}, workers=1)
     last = found["leak_mask"].isel(block=-1)
-    figure = figures.plot(found)
+    figure = drawing.plot(found)
     (image,) = figure.axes[0].images
     expected = last.transpose("init.score_std", "window").values[:, ::-1]
     np.testing.assert_array_equal(np.asarray(image.get_array()), expected)
-    (line,) = figures.plot(found.isel({"init.score_std": [0]})).axes[0].lines
+    (line,) = drawing.plot(found.isel({"init.score_std": [0]})).axes[0].lines
     np.testing.assert_array_equal(line.get_xdata(), WINDOWS)
     np.testing.assert_array_equal(line.get_ydata(), last.values[::-1, 0])
 
@@ -59,7 +59,7 @@ def test_lines_and_maps_show_the_numbers() -> None:
 def test_errors_are_bands_and_failures_are_blank() -> None:
     options: dict[str, Any] = {"method": "measure", "draws": 3, "contents": 2, "workers": 1}
     found = sweep(STACK, {"window": [2, 4, 0, 8]}, variables=["leak_total"], **options)
-    figure = figures.plot(found)
+    figure = drawing.plot(found)
     (ax,) = figure.axes
     assert "total leak" in ax.get_ylabel()
     assert len(ax.collections) == 1
@@ -68,7 +68,7 @@ def test_errors_are_bands_and_failures_are_blank() -> None:
 
 def test_a_ratio_of_values_makes_a_logarithmic_axis() -> None:
     for values, scale in (([1, 2, 4, 8], "log"), ([1, 4, 7, 10], "linear")):
-        figure = figures.plot(sweep(STACK, {"window": values}, workers=1))
+        figure = drawing.plot(sweep(STACK, {"window": values}, workers=1))
         assert figure.axes[0].get_xscale() == scale
         assert [tick.get_text() for tick in figure.axes[-1].get_xticklabels()] == [
             str(v) for v in values
@@ -82,4 +82,4 @@ def test_files_come_out_the_same(suffix: str, tmp_path: Path) -> None:
         plot_sweep(found, tmp_path / f"{name}.{suffix}")
     one, other = (tmp_path.joinpath(f"{name}.{suffix}").read_bytes() for name in "ab")
     assert one == other
-    assert figures.plot(found).get_size_inches()[0] == pytest.approx(style.COLUMN)
+    assert drawing.plot(found).get_size_inches()[0] == pytest.approx(style.COLUMN)
