@@ -95,7 +95,7 @@ def test_interrupted_it_says_how_to_go_on() -> None:
     process = subprocess.Popen(
         [*COMMAND, "--out", "a.nc"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    wait_until(lambda: Path("a.nc.part").exists() and Path("a.nc.part").stat().st_size > 1000)
+    wait_until(lambda: Path("a.nc.part").exists() and Path("a.nc.part").stat().st_size > 20_000)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
@@ -103,7 +103,8 @@ def test_interrupted_it_says_how_to_go_on() -> None:
     assert err.count("\n") == 1 and "the same command goes on from a.nc.part" in err
     assert os.listdir() == ["a.nc.part"]
     with Sweep(MODEL, MANY, out="a.nc") as running:
-        assert err.startswith(f"Stopped after {running.done} of {POINTS} points")
+        told = int(err.removeprefix("Stopped after ").partition(f" of {POINTS} points")[0])
+        assert 0 < told <= running.done  # a batch may be written and not yet counted
 
 
 @pytest.fixture
