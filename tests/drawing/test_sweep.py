@@ -70,7 +70,7 @@ def test_errors_are_bands_and_failures_are_blank() -> None:
     (ax,) = figure.axes
     assert "total leak" in ax.get_ylabel()
     assert len(ax.collections) == 1
-    assert np.isnan(ax.lines[0].get_ydata()[0])  # window 0 comes first
+    assert np.isnan(np.asarray(ax.lines[0].get_ydata())[0])  # window 0 comes first
 
 
 def test_a_ratio_of_values_makes_a_logarithmic_axis() -> None:
