@@ -29,7 +29,7 @@ class Entries(Protocol):
 
     @property
     def of_queries(self) -> Array:
-        """``Σ of_queries_ij K_ij`` is the centred mean square of what depends on the query (S, S)."""
+        """``Σ of_queries_ij K_ij``: centred mean square of what depends on the query (S, S)."""
 
     def products(
         self, query: Array, key: Array, query_follows: Array, key_follows: Array
@@ -227,12 +227,10 @@ class Places:
 
     def own(self, rows: Array) -> Array:
         """Return what `rows` of another `Places` of the band (O, N, S) have at one's own place."""
-        index = np.arange(rows.shape[1])
 
         def column(at: Index) -> Array:
             return np.take_along_axis(rows, at[:, :, None], axis=2)[:, :, 0]
 
-        assert index.size == self.lower.shape[1]
         return self._of_each(column(self.lower), lambda: column(self.upper))
 
     def _of_each(self, below: Array, above: Callable[[], Array]) -> Array:
