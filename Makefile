@@ -3,8 +3,8 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help predict test lint bench formulas ladder validate validate-quick pages docs ledger \
-	training figures pictures lock package clean
+.PHONY: help predict test lint bench formulas ladder agreement validate validate-quick pages docs \
+	ledger training figures pictures lock package clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,12 +45,13 @@ bench: $(STAMP) ## time predictions and measurements, against PyTorch if it is t
 	$(BIN)/python -m benchmarks
 
 formulas: $(STAMP) ## write the formulas that the numbers are computed with anew from the theorems
-	$(BIN)/python -m tools.integrands
-	$(BIN)/python -m tools.rounding
-	$(BIN)/python -m tools.closed_forms
+	$(BIN)/python -m tools.formulas
 
 ladder: $(STAMP) ## compare theories and Monte Carlo again (minutes); writes docs/ladder.md
 	$(BIN)/python -m tools.ladder
+
+agreement: $(STAMP) ## compare predictions and measurements of random stacks again (minutes); writes docs/agreement.md
+	$(BIN)/python -m tools.agreement
 
 validate: $(VENV)/.validate ## compare with transformers' models (an hour, resumable); writes docs/reality.md
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tools.reality

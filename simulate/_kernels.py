@@ -1,9 +1,14 @@
 """The Numba kernels: one draw of weights, all contents run through it, and its statistics.
 
-One module, because Numba's cache does not notice a change in another. Arrays are (feature,
-position) with positions contiguous and padded to a multiple of `LANES`, so that every loop over
-positions is a vector operation without transposes or horizontal sums. Kernels validate nothing:
-`simulate.plan` does.
+One module, because Numba's cache does not notice a change in another: it stamps what it keeps of a
+function with the function's own file, and what the function calls is compiled into it. Only private
+classes of Numba could stamp several files. Its sections are headed by comments and stand in order:
+the vector code, random numbers, products and norms that everything else is made of; one head, a
+block's attention, its MLP and the stack; score maps. A section calls only those above it.
+
+Arrays are (feature, position) with positions contiguous and padded to a multiple of `LANES`, so
+that every loop over positions is a vector operation without transposes or horizontal sums. Kernels
+validate nothing: `simulate.plan` does.
 """
 
 import math

@@ -61,7 +61,7 @@ def participation_ratio() -> Theorem:
                      sp.exp(2 * sigma * Z) * sp.exp(-t * sp.exp(sigma * Z))),
             Identity("Without spread of the scores this gives uniform attention:",
                      n * sp.Integral(t * sp.exp(-t) * sp.exp(-t) ** (n - 1), (t, 0, sp.oo)), 1 / n),
-            Substitution(r"With $\\chi$ the mean of that derivative, the integral over all keys"
+            Substitution(r"With $\chi$ the mean of that derivative, the integral over all keys"
                          r" becomes, on a logarithmic scale,",
                          sp.Integral(t * curvature(t) * phi(t) ** (n - 1), (t, 0, sp.oo)),
                          sp.Integral(sp.exp(2 * u) * curvature(sp.exp(u))
