@@ -100,7 +100,7 @@ $(STAMP): $(VENV)/.locked pyproject.toml
 
 $(VENV)/.validate: $(STAMP)
 	@$(BIN)/python -c 'import torch' 2>/dev/null || { echo 'installing PyTorch for CPUs'; \
-		$(PIP) install --quiet --extra-index-url $(TORCH_INDEX) $(TORCH); }
+		$(PIP) install --quiet --no-deps --extra-index-url $(TORCH_INDEX) $(TORCH); }
 	@$(PIP) install --quiet --no-build-isolation --editable '.[validate]'
 	@touch $@
 

@@ -13,8 +13,7 @@ import xarray as xr
 
 import ropeleak
 from ropeleak.errors import RopeleakError
-from ropeleak.output import atomic
-from ropeleak.results import ENGINE
+from ropeleak.output import ENGINE, atomic
 
 SOURCES = ("spec", "theory", "simulate", "claims", "check")
 """Packages whose code decides numbers."""
