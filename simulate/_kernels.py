@@ -77,6 +77,7 @@ class Rows(NamedTuple):
     turn_cos: Any
     turn_sin: Any
     pairs: Any
+    sink: Any
 
 
 class Rowwise(NamedTuple):
@@ -96,6 +97,7 @@ class Room(NamedTuple):
     k: Any
     v: Any
     turned: Any
+    sink: Any
     mixed: Any
     scores: Any
     behind: Any
@@ -1104,19 +1106,49 @@ def _project(u, source, layer, weights, q, k, v, width):
 
 
 @njit(**OPTIONS)
-def _turn_and_scale(x, size, layer, rows, inverse, cos, sin, factor, width):
-    """Normalise every head where the layer does, rotate it, and multiply it by a factor."""
+def _turn(x, size, layer, rows, inverse, width):
+    """Normalise every head where the layer does, and rotate it."""
     if layer.qk_norm == QK_PROJECTION:
         _multiply(x, inverse, width)
     for start in range(0, x.shape[0], size):
         head = x[start : start + size]
         if layer.qk_norm == QK_HEAD:
             normalise(head, head, width, NORM_RMS, 0.0)
-        _rotate(head, head, rows.pairs, cos, sin, width)
+        _rotate(head, head, rows.pairs, rows.cos, rows.sin, width)
         if layer.qk_norm == QK_L2:
             normalise(head, head, width, NORM_RMS, 0.0)
-    if factor.size > 0:
-        _multiply(x, factor, width)
+
+
+@njit(**OPTIONS)
+def _point_at_sink(u, layer, rows, group, wk, inverse, k, out, width):
+    """Write the bias of a head's queries: along the key of the BOS that ``u`` (d, ld) starts with.
+
+    Only the first positions of ``k`` are used, to work in.
+    """
+    size = out.shape[0]
+    if wk.size > 0:
+        gemm(wk, u, k, LANES, ZERO)
+    else:
+        _copy(u[group * size : (group + 1) * size, :LANES], k)
+    _turn(k, size, layer, rows, inverse, LANES)
+    square = 0.0
+    for f in range(size):
+        if rows.sink[f] != 0:
+            square += float(k[f, 0]) ** 2
+    for f in range(size):
+        bias = float(rows.sink[f]) * k[f, 0] / max(square, TINY)
+        for i in range(width):
+            out[f, i] = bias
+    _rotate(out, out, rows.pairs, rows.cos, rows.sin, width)
+
+
+@njit(**OPTIONS)
+def _add_to_heads(x, bias, width):
+    """Add a bias (size, ld) to every head of ``x`` (heads · size, ld)."""
+    for f in range(x.shape[0]):
+        row, added = x[f], bias[f % bias.shape[0]]
+        for i in range(width):
+            row[i] += added[i]
 
 
 @njit(**OPTIONS)
@@ -1185,6 +1217,12 @@ def attend_group(sizes, layer, rows, group, u, source, weights, logits, inverse,
     q, k, v, mixed = room.q, room.k, room.v, room.mixed
     room.total.fill(0)
     room.sums.fill(0)
+    if layer.sink_bias != 0.0:
+        wk = weights[1][:0] if sizes.parameter_free else weights[1]
+        _point_at_sink(
+            u[sizes.reference], layer, rows, group, wk, inverse[1, sizes.reference], k, room.sink,
+            width,
+        )  # fmt: skip
     for content in range(u.shape[0]):
         counted = content < sizes.contents
         band = counted and layer.widest > 0
@@ -1193,11 +1231,11 @@ def attend_group(sizes, layer, rows, group, u, source, weights, logits, inverse,
                 _copy(u[content, group * size : (group + 1) * size], x)
         else:
             _project(u[content], source[content], layer, weights, q, k, v, width)
-        none = rows.q_factor[:0]
-        _turn_and_scale(
-            q, size, layer, rows, inverse[0, content], rows.cos, rows.sin, rows.q_factor, width
-        )
-        _turn_and_scale(k, size, layer, rows, inverse[1, content], rows.cos, rows.sin, none, width)
+        _turn(q, size, layer, rows, inverse[0, content], width)
+        if layer.sink_bias != 0.0:
+            _add_to_heads(q, room.sink, width)
+        _multiply(q, rows.q_factor, width)
+        _turn(k, size, layer, rows, inverse[1, content], width)
         if layer.ring:
             _copy(q, room.turned)
             for start in range(0, q.shape[0], size):
@@ -1415,12 +1453,12 @@ def _token_keys(sizes, draw, content, keys):
 
 
 @njit(**OPTIONS)
-def _embed_content(sizes, draw, content, constant, x):
-    """Fill the embeddings of one content (d, ld); ``constant``: with BOS at position 0."""
+def _embed_content(sizes, draw, content, bos, x):
+    """Fill the embeddings of one content (d, ld), with a kind of token at position 0."""
     width, alpha = sizes.width, sizes.alpha
     keys = np.zeros(width, np.uint64)
     _token_keys(sizes, draw, content, keys)
-    if constant:
+    if bos != BOS_ORDINARY:
         keys[0] = stream(sizes.seed, draw, STREAM_BOS, ZERO, ZERO)
     scale = x.dtype.type(math.sqrt(sizes.v0 * (1 - alpha)))
     flat, ld = x.reshape(x.size), x.shape[1]
@@ -1428,15 +1466,14 @@ def _embed_content(sizes, draw, content, constant, x):
         other = min(f + 1, sizes.d - 1) * ld
         for i in range(0, width, LANES):
             _normal_vectors(keys, i, np.uint64(f) * _GOLDEN, scale, flat, other + i, f * ld + i)
-    no_direction = constant and (sizes.bos == BOS_ZERO or sizes.bos == BOS_MEAN)
-    if no_direction:
+    if bos in (BOS_ZERO, BOS_MEAN):
         for f in range(sizes.d):
             x[f, 0] = 0
     if alpha > 0:
         shared = np.empty(sizes.d)
         key = stream(sizes.seed, draw, STREAM_SHARED, ZERO, ZERO)
         fill_normal(key, math.sqrt(sizes.v0 * alpha), shared)
-        start = 1 if constant and sizes.bos == BOS_ZERO else 0
+        start = 1 if bos == BOS_ZERO else 0
         for f in range(sizes.d):
             for i in range(start, sizes.context):
                 x[f, i] += shared[f]
@@ -1447,10 +1484,15 @@ def _embed_content(sizes, draw, content, constant, x):
 
 @njit(**OPTIONS)
 def embed(sizes, draw, x):
-    """Fill the embeddings (contents, d, ld); contents beyond the counted ones hold no BOS."""
+    """Fill the embeddings (contents, d, ld).
+
+    Contents beyond the counted ones hold no BOS, but for the one that heads' biases are made from.
+    """
     for content in range(x.shape[0]):
-        constant = content < sizes.contents and sizes.bos != BOS_ORDINARY
-        _embed_content(sizes, draw, content % sizes.contents, constant, x[content])
+        bos = sizes.bos if content < sizes.contents else BOS_ORDINARY
+        if content == sizes.contents * sizes.sets:
+            bos = BOS_CONSTANT
+        _embed_content(sizes, draw, content % sizes.contents, bos, x[content])
 
 
 @njit(**OPTIONS)
@@ -1459,8 +1501,7 @@ def record_state(sizes, x, depth, k_diag, q_diag, q_common, k_bos):
     context, counted, d = sizes.context, sizes.contents, sizes.d
     own, pairs = 1 / (d * counted), 1 / (d * counted * max(counted - 1, 1))
     square, bos, both, total = np.empty((4, context))
-    sets = x.shape[0] // counted
-    for which in range(sets):
+    for which in range(sizes.sets):
         square.fill(0)
         bos.fill(0)
         both.fill(0)
@@ -1481,7 +1522,7 @@ def record_state(sizes, x, depth, k_diag, q_diag, q_common, k_bos):
                 k_diag[depth, i] = square[i] * own
                 k_bos[depth, i] = bos[i] * own
                 q_diag[depth, i] = (both[i] - square[i]) * pairs
-            if which == sets - 1:
+            if which == sizes.sets - 1:
                 q_common[depth, i] = (both[i] - square[i]) * pairs
 
 
@@ -1493,7 +1534,7 @@ def record_matrices(sizes, x, depth, full):
     product = _matrix(context, sizes.ld, like)
     total = _matrix(d, sizes.ld, like)
     own = np.zeros((context, context))
-    for which in range(x.shape[0] // counted):
+    for which in range(sizes.sets):
         own[:] = 0
         total[:] = 0
         for content in range(which * counted, (which + 1) * counted):
@@ -1505,7 +1546,7 @@ def record_matrices(sizes, x, depth, full):
         if which == 0:
             full[0, depth] = own / (d * counted)
             full[1, depth] = between
-        if which == x.shape[0] // counted - 1:
+        if which == sizes.sets - 1:
             full[2, depth] = between
 
 

@@ -50,7 +50,8 @@ class Watched(Forward):
     def _record(self, sample: Sample, depth: int) -> None:
         if depth == 0:
             self._plant()
-        self._kept.append(self.x[:, :, self._positions].swapaxes(1, 2).copy())
+        contents = self.x[: self._token_at.size]
+        self._kept.append(contents[:, :, self._positions].swapaxes(1, 2).copy())
 
     def _plant(self) -> None:
         sizes = self.plan.sizes[0]

@@ -29,7 +29,7 @@ class Sample(NamedTuple):
     mean_score, first_score
         Mean score of the visible keys, and what that of token 0 exceeds it by (L, T): their mean
         over weights is 0, so they tell what of ``log_z`` and ``sink`` is chance. 0 where queries
-        and keys are not independent.
+        and keys are not independent or a bias points at a key.
     full
         ``K``, ``Q`` and ``Q∅`` (3, L+1, T, T), or without depths where they are not wanted.
     """
@@ -96,6 +96,7 @@ def room_shapes(plan: Plan, index: int) -> dict[str, Shape]:
         "k": (size, ld),
         "v": (d_value, ld),
         "turned": (heads * size, ld),
+        "sink": (size if layer["sink_bias"] else 0, ld),
         "mixed": (heads * d_value, ld),
         "scores": (rows, kernels.WIDTH),
         "behind": (rows if layer["ring"] else 1, kernels.WIDTH),
@@ -271,7 +272,8 @@ class Forward:
         """Turn sums of scores into numbers whose mean over weights is 0, or 0 where it is not."""
         plan, block = self.plan, self.plan.blocks[number]
         layer = int(block["layer"])
-        if block["alignment"] or plan.sizes[0]["parameter_free"]:
+        biased = block["alignment"] or plan.layers[layer]["sink_bias"]
+        if biased or plan.sizes[0]["parameter_free"]:
             out.score[:] = out.first_score[:] = 0
             return
         query = np.arange(out.score.size)

@@ -151,6 +151,7 @@ def _check(stack: Stack, contents: int) -> None:
         (attention.qk_norm != "none", "attention.qk_norm=none"),
         (attention.mask == "ring", "attention.mask=causal or bidirectional"),
         (attention.sinks > 0, "attention.sinks=0"),
+        (attention.sink_bias != 0, "attention.sink_bias=0"),
         (stack.alpha > 0 or stack.bos.kind == "mean", "alpha=0 and another bos than mean"),
         (stack.d_head % kernels.TILE > 0, f"heads of a multiple of {kernels.TILE} features"),
         (contents < 2, f"contents of 2 or more, not {contents}"),

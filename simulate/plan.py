@@ -18,6 +18,7 @@ from .layers import (
     padded,
     rotated_pairs,
     rotations,
+    sink_weights,
     visibility,
 )
 
@@ -26,8 +27,8 @@ Integers = NDArray[np.int64]
 
 SIZES = np.dtype(
     [(name, "i8") for name in (
-        "context", "width", "ld", "d", "contents", "heads", "bos", "vocab", "norm",
-        "before_branch", "after_branch", "after_sum", "parallel", "parameter_free",
+        "context", "width", "ld", "d", "contents", "sets", "reference", "heads", "bos", "vocab",
+        "norm", "before_branch", "after_branch", "after_sum", "parallel", "parameter_free",
     )]
     + [("seed", "u8")]
     + [(name, "f8") for name in ("v0", "alpha", "eps", "residual")],
@@ -89,6 +90,8 @@ class Plan(NamedTuple):
         Rotations of every position, and by one more context (layers, pairs, ld).
     pairs
         Features that turn together (layers, pairs, 2).
+    sink
+        What features of BOS's key count in the bias of queries (layers, size).
     """
 
     sizes: NDArray[np.void]
@@ -110,12 +113,18 @@ class Plan(NamedTuple):
     turn_cos: NDArray[np.floating]
     turn_sin: NDArray[np.floating]
     pairs: Integers
+    sink: NDArray[np.floating]
 
     @property
     def inputs(self) -> int:
-        """Number of contents that are run: where BOS is constant, as many without it besides."""
+        """Number of contents that are run.
+
+        Where BOS is constant, as many without it are run besides; where heads read a BOS that is
+        not there, one with it.
+        """
         sizes = self.sizes[0]
-        return int(sizes["contents"] * (1 if sizes["bos"] == kernels.BOS_ORDINARY else 2))
+        counted = int(sizes["contents"] * sizes["sets"])
+        return counted + int(sizes["reference"] == counted)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -163,12 +172,11 @@ def make_plan(
     distinct = list(dict.fromkeys(stack.attention))
     blocks = [_block(stack, number, distinct) for number in range(stack.n_blocks)]
     keys = [visibility(attention, stack.context) for attention in distinct]
-    scales = [
-        factors(stack, a, stack.score_std(stack.attention.index(a)), parameter_free)
-        for a in distinct
-    ]
+    sigmas = {a: stack.score_std(stack.attention.index(a)) for a in distinct}
+    scales = [factors(stack, a, sigma, parameter_free) for a, sigma in sigmas.items()]
     records = [layer_record(stack, a, seen) for a, seen in zip(distinct, keys, strict=True)]
     turns = [rotations(stack, a) for a in distinct]
+    sinks = [sink_weights(stack, a, sigma, parameter_free) for a, sigma in sigmas.items()]
     return Plan(
         sizes=_sizes(stack, contents, seed, parameter_free),
         blocks=np.concatenate(blocks),
@@ -177,6 +185,7 @@ def make_plan(
         **{name: _stacked([row[name] for row in keys], np.int64) for name in keys[0]},
         **{name: _stacked([row[name] for row in scales], dtype) for name in scales[0]},
         **{name: _stacked([row[name] for row in turns], dtype) for name in turns[0]},
+        **{name: _stacked([row[name] for row in sinks], dtype) for name in sinks[0]},
     )
 
 
@@ -225,10 +234,12 @@ def check(stack: Stack, parameter_free: bool = False) -> None:
 
 
 def _sizes(stack: Stack, contents: int, seed: int, parameter_free: bool) -> NDArray[np.void]:
-    norm = stack.norm
+    norm, sets = stack.norm, 2 if stack.bos.is_constant else 1
+    reads_sinks = any(attention.sink_bias for attention in stack.attention)
     values = {
         "context": stack.context, "width": padded(stack.context), "ld": leading(stack.context),
-        "d": stack.d_model, "contents": contents, "heads": stack.n_heads,
+        "d": stack.d_model, "contents": contents, "sets": sets,
+        "reference": contents if reads_sinks and sets == 1 else 0, "heads": stack.n_heads,
         "bos": BOS[stack.bos.kind], "vocab": stack.vocab_size or 0, "norm": NORMS[norm.kind],
         "before_branch": norm.before_branch, "after_branch": norm.after_branch,
         "after_sum": norm.after_sum, "parallel": norm.parallel, "parameter_free": parameter_free,

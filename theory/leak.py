@@ -2,8 +2,9 @@ r"""Leakage in nats: what position does to a head's content-averaged scores and 
 
 Over weights, the content-averaged score ``s̄_ij`` of a head is Gaussian with covariance
 ``E[s̄_ij s̄_i'j'] = σ_i σ_i' D_ii' D_jj' κ(Δ-Δ')``, plus the mean ``m κ(Δ) C_ij`` of aligned
-queries and keys. ``ln Z_i`` has its mean and, to first order, follows the weighted mean of the
-row's scores. Centring removes the mean over ``i`` at equal offset ``Δ = i - j``.
+queries and keys, and ``b κ_P(Δ) C_0j`` where heads read sinks. ``ln Z_i`` has its mean and, to
+first order, follows the weighted mean of the row's scores. Centring removes the mean over ``i`` at
+equal offset ``Δ = i - j``.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from scipy.sparse import csr_array
 from ropeleak.spec import Attention, Stack
 
 from .grid import EXACT, Grid, log_nodes
-from .layer import Layer
+from .layer import Layer, band_share, rotations
 from .recursion import Block
 from .scores import Row
 
@@ -48,12 +49,19 @@ class Leak:
 
 @dataclass(frozen=True)
 class Offset:
-    """One offset ``Δ`` of a band: its queries and keys, and how much each counts."""
+    """One offset ``Δ`` of a band: its queries and keys, and how much each counts.
+
+    Attributes
+    ----------
+    share, counted
+        Of every query in the mean that centring subtracts, and in the mean square.
+    """
 
     value: int
     to_query: csr_array
     to_key: csr_array
     share: Array
+    counted: Array
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,8 @@ class Band:
 
     Attributes
     ----------
+    queries
+        Queries whose entries count in mean squares; all queries count in what is subtracted.
     index
         Which nodes of the recursion's grid the coarser grid keeps (S,).
     refine
@@ -70,9 +80,21 @@ class Band:
 
     grid: Grid
     widest: int
+    queries: range
     index: Index
     refine: csr_array
     offsets: tuple[Offset, ...]
+
+    @property
+    def every(self) -> Index:
+        """All offsets, also those that are not sampled (widest,)."""
+        return np.arange(1, self.widest + 1)
+
+    @property
+    def entries(self) -> Index:
+        """Number of entries that count at `every` offset."""
+        first = np.maximum(self.queries.start, self.every)
+        return np.maximum(self.queries.stop - first, 0)
 
 
 def widest_offset(stack: Stack, block: int) -> int:
@@ -83,9 +105,13 @@ def widest_offset(stack: Stack, block: int) -> int:
     return min(limits)
 
 
-def make_band(grid: Grid, widest: int) -> Band:
-    """Return the band of a layer on a grid, sampled where offsets or positions are many."""
+def make_band(grid: Grid, widest: int, queries: range | None = None) -> Band:
+    """Return the band of a layer on a grid, sampled where offsets or positions are many.
+
+    All queries count unless some are given.
+    """
     context = grid.context
+    queries = range(context) if queries is None else queries
     exact = context <= _EXACT_BAND
     kept = np.arange(grid.size)
     offsets = np.arange(1, widest + 1)
@@ -102,9 +128,12 @@ def make_band(grid: Grid, widest: int) -> Band:
         keys = coarse.nodes[coarse.nodes < count]
         keys = np.union1d(keys, [count - 1])
         share = Grid(keys, count).cell / count
-        to_query, to_key = coarse.interpolation(keys + offset), coarse.interpolation(keys)
-        found.append(Offset(offset, to_query, to_key, share))
-    return Band(grid, widest, kept, coarse.interpolation(grid.nodes), tuple(found))
+        query = keys + offset
+        among = share * ((query >= queries.start) & (query < queries.stop))
+        counted = among / max(among.sum(), _TINY)
+        to_query, to_key = coarse.interpolation(query), coarse.interpolation(keys)
+        found.append(Offset(offset, to_query, to_key, share, counted))
+    return Band(grid, widest, queries, kept, coarse.interpolation(grid.nodes), tuple(found))
 
 
 def leak(stack: Stack, band: Band, block: Block) -> Leak:
@@ -113,7 +142,7 @@ def leak(stack: Stack, band: Band, block: Block) -> Leak:
     In chunked attention the band counts all pairs at its offsets, also those that the chunk
     hides.
     """
-    if not band.offsets:
+    if not band.entries.any():
         return Leak(0.0, 0.0, 0.0)
     layer, row, before = block.layer, block.row, block.before
     at = np.ix_(band.index, band.index)
@@ -135,36 +164,78 @@ def leak(stack: Stack, band: Band, block: Block) -> Leak:
     heard = follows.real @ cosine + follows.imag @ sine  # (S, r, offset)
     aligned = layer.attention.alignment * sigma / max(stack.score_std(block.index), _TINY)
     log_z = row.moments.log_z[band.index]
+    read = _SinkScores.of(stack, band, layer, row, alike)
 
     at_offset = np.zeros((len(band.offsets), 3))
     for index, offset in enumerate(band.offsets):
-        to_query, to_key, w = offset.to_query, offset.to_key, offset.share
+        to_query, to_key = offset.to_query, offset.to_key
+        weights = offset.share, offset.counted
         at_query = _between(to_query, scores, to_query)
         at_key = _between(to_key, alike, to_key)
         followed = (to_query @ heard[:, :, index]) @ (to_key @ (vectors * values)).T
-        mean_score = np.zeros_like(w)
+        mean_score = np.zeros_like(offset.share)
+        residual = at_query * at_key
         if layer.attention.alignment:
             turned = (to_query @ aligned) * cosine[:, index].sum()
             mean_score = turned * _paired(to_query, same, to_key)
+        if read is not None:
+            scale = to_query @ read.scale
+            mean_score = mean_score + read.turned[index] * scale * (to_key @ read.towards)
+            residual += np.outer(scale, scale) * _between(to_key, read.noise, to_key)
         mean_log_z = to_query @ log_z
         at_offset[index] = (
-            _centred(_between(to_query, fluctuation, to_query), w),
-            _centred(at_query * at_key, w) + _covariance(mean_score, mean_score, w),
-            _centred(at_query * followed, w) + _covariance(mean_score, mean_log_z, w),
+            _centred(_between(to_query, fluctuation, to_query), *weights),
+            _centred(residual, *weights) + _covariance(mean_score, mean_score, *weights),
+            _centred(at_query * followed, *weights) + _covariance(mean_score, mean_log_z, *weights),
         )
     mask, residual, cross = _band_mean(band, at_offset).tolist()
-    mask += _spread_of_mean(band.grid, layer.attention, row.moments.log_z, band.widest)
+    mask += _spread_of_mean(band, layer.attention, row.moments.log_z)
     return Leak(max(mask, 0.0), max(residual, 0.0), cross)
+
+
+@dataclass(frozen=True)
+class _SinkScores:
+    """What a sink bias adds to content-averaged scores on a band.
+
+    Attributes
+    ----------
+    scale
+        Factor on the scores of each query (S,).
+    turned
+        Bias times ``κ_P(Δ)`` (offset,).
+    towards
+        ``k_0·k_j/|k_0|²`` (S,).
+    noise
+        Covariance of the shifts of two keys, over weights, of what contents share (S, S).
+    """
+
+    scale: Array
+    turned: Array
+    towards: Array
+    noise: Array
+
+    @classmethod
+    def of(
+        cls, stack: Stack, band: Band, layer: Layer, row: Row, alike: Array
+    ) -> "_SinkScores | None":
+        if row.shift is None:
+            return None
+        attention, towards = layer.attention, row.shift.towards[band.index]
+        frequencies, _ = rotations(stack, attention)
+        offsets = [offset.value for offset in band.offsets]
+        slow = np.cos(np.outer(offsets, frequencies)) @ band_share(stack, attention)
+        size = max(row.inverse[0], _TINY) ** -2
+        noise = row.shift.unit * (alike / size - np.outer(towards, towards))
+        return cls(row.scale[band.index], attention.sink_bias * slow, towards, noise)
 
 
 def _band_mean(band: Band, at_offset: Array) -> Array:
     """Return the mean over all entries of the band, from values at its sampled offsets (N, 3)."""
-    every = np.arange(1, band.widest + 1)
+    every, count = band.every, band.entries
     sampled = np.array([offset.value for offset in band.offsets])
     values = at_offset
     if sampled.size < every.size:
         values = CubicSpline(np.log(sampled), at_offset)(np.log(every))
-    count = band.grid.context - every
     return np.asarray(count @ values / count.sum())
 
 
@@ -205,22 +276,26 @@ def _paired(left: csr_array, matrix: Array, right: csr_array) -> Array:
     return np.asarray(right.multiply(left @ matrix).sum(axis=1)).ravel()
 
 
-def _centred(matrix: Array, share: Array) -> float:
-    """Return the mean of the diagonal less the mean of all: what centring leaves of a variance."""
-    return float(share @ np.diag(matrix) - share @ matrix @ share)
+def _centred(matrix: Array, share: Array, counted: Array) -> float:
+    """Return what centring with the shares of all leaves of a variance, in the mean of some."""
+    mean = matrix @ share
+    return float(counted @ np.diag(matrix) - 2 * counted @ mean + share @ mean)
 
 
-def _covariance(x: Array, y: Array, share: Array) -> float:
-    return float(share @ (x * y) - (share @ x) * (share @ y))
+def _covariance(x: Array, y: Array, share: Array, counted: Array) -> float:
+    return float(counted @ ((x - share @ x) * (y - share @ y)))
 
 
-def _spread_of_mean(grid: Grid, attention: Attention, log_z: Array, widest: int) -> float:
+def _spread_of_mean(band: Band, attention: Attention, log_z: Array) -> float:
     """Return the centred mean square of ``E ln Z`` over the whole band, every offset counted."""
+    grid, queries = band.grid, band.queries
     every = np.arange(grid.context)
     log_n = np.log(attention.key_range(every, grid.context).n_keys)
     everywhere = log_n + np.interp(every, grid.nodes, log_z - log_n[grid.nodes])
     everywhere -= everywhere.mean()
-    count = grid.context - np.arange(1, widest + 1)
-    first = np.cumsum(everywhere[::-1])[count - 1]
-    second = np.cumsum(everywhere[::-1] ** 2)[count - 1]
-    return float((second - first**2 / count).sum() / count.sum())
+    offsets, counted = band.every, band.entries
+    sums, squares = (np.append(0.0, np.cumsum(everywhere**power)) for power in (1, 2))
+    mean = (sums[-1] - sums[offsets]) / (grid.context - offsets)
+    start = np.minimum(np.maximum(offsets, queries.start), queries.stop)
+    first, second = sums[queries.stop] - sums[start], squares[queries.stop] - squares[start]
+    return float((second - 2 * mean * first + counted * mean**2).sum() / counted.sum())

@@ -112,6 +112,27 @@ class State:
             {name: q.plus(branch.other[name]) for name, q in self.other.items()},
         )
 
+    def with_common(self, added: Array, others: dict[str, Array]) -> "State":
+        """Return the state after the same stream joins all inputs.
+
+        Parameters
+        ----------
+        added
+            Its kernel (G, G).
+        others
+            Its kernel between some pairs of inputs, by name.
+        """
+        same = replace(
+            self.same, pairs=self.same.pairs + added, diag=self.same.diag + np.diag(added)
+        )
+        return State(
+            same,
+            {
+                name: replace(q, pairs=q.pairs + others.get(name, added))
+                for name, q in self.other.items()
+            },
+        )
+
     def normalised(self, eps: float) -> "State":
         """Return the state after RMSNorm or LayerNorm (the same at this order)."""
         return self.scaled(1 / np.sqrt(self.same.diag + eps))

@@ -47,26 +47,32 @@ def tilt(stack: Stack, layer: Layer, variance: Array, rotated: Array, size: Arra
     return np.asarray(np.exp(drawn - drawn.max(1, keepdims=True)))
 
 
-class OwnToken(NamedTuple):
-    """The weight ``a_ii`` of a query's own token (N,), and ``ln Z`` less that of the rest."""
+class LiftedKey(NamedTuple):
+    """The weight of one key whose score is lifted (N,), and ``ln Z`` less that of the rest."""
 
     mean: Array
     square: Array
     log_z: Array
 
     @classmethod
-    def of(cls, lift: Array, n: Array, variance: Array) -> "OwnToken":
-        """Return it for a score lifted by ``lift``.
+    def of(cls, lift: Array, variance: Array, centre: Array, spread: Array) -> "LiftedKey":
+        """Return it for a score of some ``variance`` lifted by ``lift``.
 
-        ``a_ii = sigmoid(lift + s_ii - ln Σ_{j≠i} e^{s_ij})``, the sum taken as log-normal.
+        ``a = sigmoid(lift + s - ln Σ e^{s'})`` over the other keys, whose sum has the mean and the
+        variance of `rest_of_row`.
         """
         x, w = roots_hermitenorm(_HERMITE_NODES)
         w = w / w.sum()
         variance = np.minimum(variance, LARGEST_SCORE_STD**2)
-        centre, spread = _rest_of_row(n, variance)
         score = (lift + centre)[:, None] + np.sqrt(variance + spread)[:, None] * x
         weight = expit(score)
         return cls(weight @ w, weight**2 @ w, np.logaddexp(0, score) @ w)
+
+    def lift(self, participation: Array, after: "LiftedKey") -> Array:
+        """Return the participation ratio of a row when the key's weight becomes ``after``."""
+        rest = 1 - 2 * self.mean + self.square  # E (1 - a)²
+        others = np.maximum(participation - self.square, 0.0) / np.maximum(rest, TINY)
+        return np.asarray(after.square + (1 - 2 * after.mean + after.square) * others)
 
 
 def _size_tilt(variance: Array, averaging: Averaging) -> Array:
@@ -77,13 +83,13 @@ def _size_tilt(variance: Array, averaging: Averaging) -> Array:
     n = averaging.n_keys[:, None]
     total = n * (averaging.mean * variance).sum(1, keepdims=True)
     others = np.maximum(total - variance, 0.0) / np.maximum(n - 1, 1.0)
-    centre, spread = _rest_of_row(n, others)
+    centre, spread = rest_of_row(n, others)
     x, w = roots_hermitenorm(_HERMITE_NODES)
     weight = expit(centre[..., None] + np.sqrt(variance + spread)[..., None] * x) @ (w / w.sum())
     return np.asarray(np.log(np.maximum(weight, TINY)))
 
 
-def _rest_of_row(n: Array, variance: Array) -> tuple[Array, Array]:
+def rest_of_row(n: Array, variance: Array) -> tuple[Array, Array]:
     """Return mean and variance of ``-ln Σ e^{s_j}`` over all keys of a row but one."""
     others = np.maximum(n - 1, TINY)
     variance = np.minimum(variance, LARGEST_SCORE_STD**2)

@@ -29,18 +29,18 @@ def run(stack: Stack, plan: Plan, draw: int) -> dict[str, Array]:
 
     Where BOS is constant, the first half of the contents counts and the second half has none.
     """
-    sets = 2 if stack.bos.is_constant else 1
+    sets = int(plan.sizes[0]["sets"])
     x = weights.embeddings(plan, draw).astype(float)
     states, rows = [x], []
     for number in range(stack.n_blocks):
-        x, row = run_block(stack, plan, number, draw, x, sets)
+        x, row = run_block(stack, plan, number, draw, x)
         states.append(x)
         rows.append(row)
     found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    counted = [s[: s.shape[0] // sets] for s in states]
-    found["K"] = np.array([same(s) for s in counted])
-    found["Q"] = np.array([different(s) for s in counted])
-    found["Q_common"] = np.array([different(s[-s.shape[0] // sets :]) for s in states])
+    n = int(plan.sizes[0]["contents"])
+    found["K"] = np.array([same(s[:n]) for s in states])
+    found["Q"] = np.array([different(s[:n]) for s in states])
+    found["Q_common"] = np.array([different(s[(sets - 1) * n : sets * n]) for s in states])
     found["x"] = states[-1]
     return found
 
@@ -68,7 +68,7 @@ def unit(x: Array) -> Array:
 
 
 def run_block(
-    stack: Stack, plan: Plan, number: int, draw: int, x: Array, sets: int
+    stack: Stack, plan: Plan, number: int, draw: int, x: Array
 ) -> tuple[Array, dict[str, Array]]:
     def read(stream: Array) -> Array:
         return norm(stack, stream) if stack.norm.before_branch else stream
@@ -79,7 +79,7 @@ def run_block(
         return norm(stack, stream) if stack.norm.after_sum else stream
 
     source = read(x)
-    y, row = attend(stack, plan, number, draw, source, sets)
+    y, row = attend(stack, plan, number, draw, source)
     x = add(x, y)
     mlp = stack.mlp[number]
     if mlp.kind != "none":
@@ -87,7 +87,9 @@ def run_block(
     return x, row
 
 
-def rotate(stack: Stack, attention: Attention, x: Array, position: NDArray[np.int64]) -> Array:
+def rotate(
+    stack: Stack, attention: Attention, x: Array, position: NDArray[np.int64], scaled: bool = True
+) -> Array:
     """RoPE on the last axis of (..., T, size), at given positions (T,)."""
     rope = attention.rope
     if rope is None:
@@ -102,7 +104,7 @@ def rotate(stack: Stack, attention: Attention, x: Array, position: NDArray[np.in
     for p, pair in enumerate(pairs):
         a, b = pair[0] + start, pair[1] + start
         c, s = np.cos(angle[:, p]), np.sin(angle[:, p])
-        scale = rope.attention_scale(stack.context)
+        scale = rope.attention_scale(stack.context) if scaled else 1.0
         out[..., a] = scale * (c * x[..., a] - s * x[..., b])
         out[..., b] = scale * (c * x[..., b] + s * x[..., a])
     return out
@@ -121,7 +123,7 @@ def visible(attention: Attention, context: int) -> NDArray[np.bool_]:
 
 
 def attend(
-    stack: Stack, plan: Plan, number: int, draw: int, u: Array, sets: int
+    stack: Stack, plan: Plan, number: int, draw: int, u: Array
 ) -> tuple[Array, dict[str, Array]]:
     attention = stack.attention[number]
     soft, context = attention.softmax, stack.context
@@ -161,6 +163,11 @@ def attend(
     scale = stack.score_scale(attention)
     if attention.qk_norm != "none" and not plan.sizes[0]["parameter_free"]:
         scale = stack.score_std(number) / np.sqrt(size * stack.rotary_gain(attention))
+    if attention.sink_bias:
+        bias = sink_reader(stack, attention, k[int(plan.sizes[0]["reference"]), :, 0]) / scale
+        every = np.repeat(bias[:, None], context, axis=1)
+        q = q + rotate(stack, attention, every, position, scaled=False)
+        turned = turned + rotate(stack, attention, every, position + context, scaled=False)
     s = scale * q @ k.swapaxes(-1, -2)
     if attention.mask == "ring":
         behind = scale * turned @ k.swapaxes(-1, -2)
@@ -182,9 +189,10 @@ def attend(
         a, log_z = e / z[..., None], np.log(z) + top
     o = (a @ v).transpose(0, 2, 1, 3).reshape(contents, context, -1)
     y = o if plan.sizes[0]["parameter_free"] else o @ w["o"].T
-    counted = contents // sets
+    counted = int(plan.sizes[0]["contents"])
     squares, size_of_squares = leak(s[:counted], log_z[:counted], attention)
-    independent = not attention.alignment and not plan.sizes[0]["parameter_free"]
+    biased = attention.alignment or attention.sink_bias
+    independent = not biased and not plan.sizes[0]["parameter_free"]
     mean_score = np.where(mask, s, 0).sum(-1) / n
     first_score = np.where(mask[:, 0], s[..., 0] - mean_score, 0)
     row = {
@@ -196,6 +204,23 @@ def attend(
         "leak_size": np.array(size_of_squares),
     }
     return y, row
+
+
+def sink_reader(stack: Stack, attention: Attention, key: Array) -> Array:
+    """What lifts the score of BOS's key (heads, size) with itself by the sink bias."""
+    rope, size = attention.rope, key.shape[-1]
+    speed, half = np.zeros(size), 0
+    if rope is not None:
+        w = rope.inverse_frequencies(size, stack.context)
+        half = w.size
+        for p in range(half):
+            pair = (2 * p, 2 * p + 1) if rope.layout == "interleaved" else (p, p + half)
+            speed[list(pair)] = w[p]
+        speed[2 * half :] = -1
+    slow = np.argsort(speed, kind="stable")[: max(2 * round(attention.sink_band * size / 2), 2)]
+    chosen = np.zeros_like(key)
+    chosen[:, slow] = key[:, slow]
+    return np.asarray(attention.sink_bias * chosen / (chosen**2).sum(-1, keepdims=True))
 
 
 def leak(s: Array, log_z: Array, attention: Attention) -> tuple[Array, float]:
