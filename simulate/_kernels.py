@@ -115,6 +115,7 @@ class Room(NamedTuple):
     score: Any
     first_score: Any
     sums: Any
+    kept: Any
 
 
 # Numbers of the elementary functions (Cephes' polynomials; Abramowitz and Stegun 7.1.26)
@@ -933,7 +934,15 @@ def _cap(s, cap, factor):
 
 
 @njit(**OPTIONS)
-def _attend(q, turned, k, v, out, layer, rows, logit, band, total, room):
+def _keep(s, row, count, factor, kept, j, i0):
+    """Write ``factor_i s_ji`` of a block of queries from ``i0`` on, and of keys from ``j`` on."""
+    for r in range(count):
+        for i in range(min(s.shape[1], kept.shape[1] - i0)):
+            kept[j + r, i0 + i] = factor[i] * s[row + r, i]
+
+
+@njit(**OPTIONS)
+def _attend(q, turned, k, v, out, layer, rows, logit, band, total, room, kept):
     """Attention of one head on one content: writes ``out`` and what ``room`` gathers of it.
 
     Parameters
@@ -947,6 +956,8 @@ def _attend(q, turned, k, v, out, layer, rows, logit, band, total, room):
         Logit of the key that writes nothing.
     band, total
         Whether this content counts in the leak, and the sum of its scores over contents (T, ld).
+    kept
+        Where scores and weights are written (2, T, ld), or (2, 0, 0).
 
     Returns
     -------
@@ -979,6 +990,11 @@ def _attend(q, turned, k, v, out, layer, rows, logit, band, total, room):
         if cap > 0:
             for r in range(n_rows):
                 _cap(s[r, : vectors * LANES], cap, rows.factor[i0 : i0 + vectors * LANES])
+        if kept.shape[1] > 0:
+            squares.fill(1)
+            _keep(s, ZERO, sinks, squares, kept[0], ZERO, i0)
+            _keep(s, sinks, high - low, squares, kept[0], low, i0)
+            squares.fill(0)
         for column in range(vectors):
             lane = column * LANES
             i = i0 + lane
@@ -1025,6 +1041,9 @@ def _attend(q, turned, k, v, out, layer, rows, logit, band, total, room):
                 room.log_z[i0 + i] = -float(rows.bias[i0 + i])
         for i in range(WIDTH):
             z[i] = 1 / z[i] if z[i] > 0 else 0
+        if kept.shape[1] > 0:
+            _keep(s, ZERO, sinks, z, kept[1], ZERO, i0)
+            _keep(s, sinks, high - low, z, kept[1], low, i0)
         for f in range(out.shape[0]):
             for i in range(vectors * LANES):
                 out[f, i0 + i] *= z[i]
@@ -1244,10 +1263,13 @@ def attend_group(sizes, layer, rows, group, u, source, weights, logits, inverse,
         for head in range(heads):
             room.by_offset.fill(0)
             first, last = head * size, (head + 1) * size
+            kept = room.kept[:, content % sizes.contents, group * heads + head]
+            if not counted:
+                kept = kept[:, :0]
             square = _attend(
                 q[first:last], room.turned[first:last], k, v,
                 mixed[head * d_value : (head + 1) * d_value],
-                layer, rows, logits[head], band, room.total[head], room,
+                layer, rows, logits[head], band, room.total[head], room, kept,
             )  # fmt: skip
             if counted:
                 by_offset = room.by_offset_all

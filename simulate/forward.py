@@ -76,8 +76,11 @@ def aligned(*shape: int, dtype: DTypeLike) -> Array:
 Shape = tuple[int, ...]
 
 
-def room_shapes(plan: Plan, index: int) -> dict[str, Shape]:
-    """Return the arrays that a layer's kernel works in, in the plan's precision, by name."""
+def room_shapes(plan: Plan, index: int, keep: bool = False) -> dict[str, Shape]:
+    """Return the arrays that a layer's kernel works in, in the plan's precision, by name.
+
+    ``keep`` is whether there is room for the scores and weights of every head and content.
+    """
     sizes, layer = plan.sizes[0], plan.layers[index]
     names = ("size", "d_nope", "d_value", "q_rank", "kv_rank", "most_keys", "groups")
     size, d_nope, d_value, q_rank, kv_rank, keys, groups = (int(layer[name]) for name in names)
@@ -103,16 +106,17 @@ def room_shapes(plan: Plan, index: int) -> dict[str, Shape]:
         **dict.fromkeys(vectors, (kernels.WIDTH,)),
         "total": (heads, context, ld),
         "by_offset": (kernels.TILE, 2 * context + kernels.WIDTH),
+        "kept": (2, int(sizes["contents"]), int(sizes["heads"]), *((context, ld) * keep or (0, 0))),
     }
 
 
 class LayerRoom:
     """Memory for one attention layer: weights of a group, and what the kernel works in."""
 
-    def __init__(self, plan: Plan, index: int) -> None:
+    def __init__(self, plan: Plan, index: int, keep: bool) -> None:
         arrays = {
             name: aligned(*shape, dtype=plan.dtype)
-            for name, shape in room_shapes(plan, index).items()
+            for name, shape in room_shapes(plan, index, keep).items()
         }
         sizes, heads = plan.sizes[0], arrays["total"].shape[0]
         context = int(sizes["context"])
@@ -159,6 +163,8 @@ class Forward:
         The plan.
     full
         Whether samples hold the matrices ``K``, ``Q`` and ``Q∅``.
+    keep
+        Whether the scores and weights of the latest block are kept.
 
     Attributes
     ----------
@@ -166,13 +172,13 @@ class Forward:
         Residual stream of every content after the latest draw (contents, d, ld).
     """
 
-    def __init__(self, plan: Plan, full: bool = False) -> None:
+    def __init__(self, plan: Plan, full: bool = False, keep: bool = False) -> None:
         sizes = plan.sizes[0]
         shape = (plan.inputs, int(sizes["d"]), int(sizes["ld"]))
         self.plan, self.full = plan, full
         self.x, self._u, self._y = (aligned(*shape, dtype=plan.dtype) for _ in range(3))
         self._rows = [plan.rows(index) for index in range(plan.layers.size)]
-        self._rooms = [LayerRoom(plan, index) for index in range(plan.layers.size)]
+        self._rooms = [LayerRoom(plan, index, keep) for index in range(plan.layers.size)]
 
     def run(self, draw: int) -> Sample:
         """Return the statistics of one draw; its number and the seed decide everything.

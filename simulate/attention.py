@@ -1,0 +1,143 @@
+"""Attention itself: the scores and weights of every head and content, draw by draw."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ropeleak.errors import RopeleakError
+from ropeleak.spec import Stack
+
+from . import _kernels as kernels
+from .forward import Forward
+from .layers import widest_offset
+from .measurement import check_memory
+from .plan import Plan, make_plan
+from .sampling import available_threads, in_order
+
+Array = NDArray[np.float64]
+
+
+class Attention:
+    """What one draw's heads attend to.
+
+    Attributes
+    ----------
+    score, weight
+        ``s_ij`` and ``a_ij`` (L, contents, heads, query, key); scores are 0 where a query neither
+        sees a key nor has it in the band of the leak.
+    widest
+        Largest offset of the band (L,).
+    """
+
+    def __init__(self, score: Array, weight: Array, widest: list[int]) -> None:
+        self.score, self.weight, self.widest = score, weight, widest
+
+    @cached_property
+    def surprise(self) -> Array:
+        """``-ln a_ij``, 0 where the weight is 0."""
+        return -np.log(np.where(self.weight > 0, self.weight, 1.0))
+
+    @property
+    def entropy(self) -> Array:
+        """``-Σ_j a_ij ln a_ij``, the mean over contents and heads (L, query), nats."""
+        return np.asarray((self.weight * self.surprise).sum(-1).mean((1, 2)))
+
+    @property
+    def log_z(self) -> Array:
+        """``ln Z_i`` (L, contents, heads, query), nats: ``s_ij - ln a_ij`` of any key."""
+        total = self.weight.sum(-1)
+        return np.asarray((self.weight * (self.score + self.surprise)).sum(-1) / total)
+
+    def leak_by_query(self) -> Array:
+        """Return sums over the band of every query (L, 3, query): mask, residual and their product.
+
+        Mean squares are those of pairs of different contents, nats² times the `entries` of a query.
+        """
+        found = np.zeros((len(self.widest), 3, self.score.shape[-1]))
+        for block, widest in enumerate(self.widest):
+            for offset in range(1, widest + 1):
+                query = np.arange(offset, self.score.shape[-1])
+                log_z = _centred(self.log_z[block][..., query])
+                score = _centred(self.score[block][..., query, query - offset])
+                pairs = (log_z, log_z), (score, score), (score, log_z)
+                for row, (x, y) in enumerate(pairs):
+                    found[block, row, query] += _of_pairs(x, y)
+        return found
+
+    def entries(self, block: int) -> NDArray[np.int64]:
+        """Return the number of entries of the band of every query (query,)."""
+        return np.minimum(np.arange(self.score.shape[-1]), self.widest[block])
+
+
+def _between(
+    query: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return which of the queries lie between a key's first and last (layers, key, query)."""
+    first, last = first[:, : query.size, None], last[:, : query.size, None]
+    return np.asarray((first <= query) & (query < last))
+
+
+def _centred(x: Array) -> Array:
+    return np.asarray(x - x.mean(-1, keepdims=True))
+
+
+def _of_pairs(x: Array, y: Array) -> Array:
+    """Return the mean of ``x^a y^b`` over pairs of contents and over heads (query,)."""
+    contents = x.shape[0]
+    total = (x.sum(0) * y.sum(0) - (x * y).sum(0)).mean(0)
+    return np.asarray(total / (contents * (contents - 1)))
+
+
+class Watching(Forward):
+    """Runs draws and keeps what their heads attend to."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan, keep=True)
+        self._kept: list[NDArray[np.floating]] = []
+        query = np.arange(int(plan.sizes[0]["context"]))
+        wanted = ((plan.from_query, plan.to_query), (plan.seen_from, plan.seen_to))
+        self._known = np.stack(
+            [_between(query, first, last) for first, last in wanted], axis=1
+        )  # (layers, 2, key, query)
+
+    def watch(self, draw: int) -> Attention:
+        """Return the attention of one draw."""
+        self._kept = []
+        self.run(draw)
+        context = int(self.plan.sizes[0]["context"])
+        layers = self.plan.layers[self.plan.blocks["layer"]]
+        kept = np.stack(self._kept)[..., :context].astype(float).swapaxes(-1, -2)
+        return Attention(kept[:, 0], kept[:, 1], layers["widest"].tolist())
+
+    def _attention(self, number: int, draw: int, out: kernels.Rowwise) -> None:
+        super()._attention(number, draw, out)
+        layer = int(self.plan.blocks[number]["layer"])
+        known = self._known[layer][:, None, None]
+        self._kept.append(np.where(known, self._rooms[layer].room.kept[..., : known.shape[-1]], 0))
+
+
+def watch_attention(
+    stack: Stack, *, draws: int, contents: int = 8, seed: int = 0, threads: int | None = None
+) -> Iterator[Attention]:
+    """Yield what the heads of every draw of weights attend to.
+
+    Parameters
+    ----------
+    stack
+        The architecture.
+    draws, contents, seed, threads
+        As in `measure`; the same seed and contents draw the same weights and contents.
+
+    Raises
+    ------
+    RopeleakError
+        If the kernels cannot run the stack, or its attention has no denominator.
+    """
+    if any(attention.softmax.kind == "sigmoid" for attention in stack.attention):
+        raise RopeleakError("sigmoid attention has no denominator to watch: use softmax.kind=softmax")
+    plan = make_plan(stack, contents, seed)
+    threads = threads or available_threads()
+    return in_order(lambda: Watching(plan), Watching.watch, range(draws), threads)
