@@ -1694,23 +1694,41 @@ def _map_row(context, s, at, count, reference, first, maps, place, squares):
 
 
 @njit(**OPTIONS)
-def _embed_lanes(sizes, content, x):
+def embed_lanes(sizes, content, x):
     """Fill the embeddings of ``LANES`` contents (T, d, LANES)."""
     context, d = sizes.context, sizes.d
-    keys, own = np.empty((context, LANES), np.uint64), np.empty(context, np.uint64)
+    keys, own = np.empty((context + 1, LANES), np.uint64), np.empty(context, np.uint64)
     for lane in range(LANES):
         _token_keys(sizes, ZERO, content + lane, own)
         for i in range(context):
             keys[i, lane] = own[i]
+        keys[context, lane] = stream(sizes.seed, ZERO, STREAM_SHARED, content + lane, ONE)
     if sizes.bos == BOS_CONSTANT:
         keys[0, :] = stream(sizes.seed, ZERO, STREAM_BOS, ZERO, ZERO)
-    flat, scale = x.reshape(x.size), x.dtype.type(math.sqrt(sizes.v0))
+    flat, scale = x.reshape(x.size), x.dtype.type(math.sqrt(sizes.v0 * (1 - sizes.alpha)))
     for i in range(context):
         for f in range(0, d, 2):
             at, other = (i * d + f) * LANES, (i * d + min(f + 1, d - 1)) * LANES
             _normal_vectors(keys, i * LANES, np.uint64(f) * _GOLDEN, scale, flat, other, at)
-    if sizes.bos == BOS_ZERO:
+    if sizes.bos in (BOS_ZERO, BOS_MEAN):
         x[0] = 0
+    if sizes.alpha > 0:
+        _share_lanes(sizes, keys, x)
+
+
+@njit(**OPTIONS)
+def _share_lanes(sizes, keys, x):
+    """Add to all tokens of a content what they share: its streams are the last of ``keys``."""
+    context, d = sizes.context, sizes.d
+    shared = np.empty((d, LANES), x.dtype)
+    flat, scale = shared.reshape(shared.size), x.dtype.type(math.sqrt(sizes.v0 * sizes.alpha))
+    for f in range(0, d, 2):
+        at, other = f * LANES, min(f + 1, d - 1) * LANES
+        _normal_vectors(keys, context * LANES, np.uint64(f) * _GOLDEN, scale, flat, other, at)
+    for i in range(1 if sizes.bos == BOS_ZERO else 0, context):
+        for f in range(d):
+            for lane in range(LANES):
+                x[i, f, lane] += shared[f, lane]
 
 
 @njit(**OPTIONS)
@@ -1785,7 +1803,7 @@ def map_scores(sizes, layer, rows, seen, first, batches, x, u, turned, y, s, ref
     scores = s.reshape(s.size)
     maps.fill(0)
     for batch in range(batches):
-        _embed_lanes(sizes, first + batch * LANES, x)
+        embed_lanes(sizes, first + batch * LANES, x)
         for block in range(reference.shape[0]):
             if sizes.before_branch:
                 _normalise_lanes(x, u, context, sizes.norm, sizes.eps)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +11,6 @@ from ropeleak.spec import Stack
 
 from . import _kernels as kernels
 from .forward import Forward
-from .layers import widest_offset
-from .measurement import check_memory
 from .plan import Plan, make_plan
 from .sampling import available_threads, in_order
 
@@ -137,7 +134,9 @@ def watch_attention(
         If the kernels cannot run the stack, or its attention has no denominator.
     """
     if any(attention.softmax.kind == "sigmoid" for attention in stack.attention):
-        raise RopeleakError("sigmoid attention has no denominator to watch: use softmax.kind=softmax")
+        raise RopeleakError(
+            "sigmoid attention has no denominator to watch: use softmax.kind=softmax"
+        )
     plan = make_plan(stack, contents, seed)
     threads = threads or available_threads()
     return in_order(lambda: Watching(plan), Watching.watch, range(draws), threads)

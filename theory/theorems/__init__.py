@@ -39,7 +39,7 @@ TABLE: dict[str, Row] = {
         *_rows("softmax", "null_key", "null-key-denominator", "null-key-row-sum",
                "null-key-row-sum-square", "null-key-participation"),
         *_rows("softmax", "participation", "participation-ratio", "participation-series",
-               "denominator-heat", "finite-head"),
+               "denominator-heat", "attention-entropy", "finite-head"),
         *_rows("softmax", "mask_leak", "mask-gradient", "mask-gradient-series", "window-keys",
                "mask-leak-constant"),
         *_rows("uniform", "averaging", "averaging-hausdorff", "averaging-eigenvectors",
