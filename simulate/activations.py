@@ -70,9 +70,10 @@ def activations(
     *,
     draws: int,
     seed: int = 0,
+    first: int = 0,
     threads: int | None = None,
 ) -> Iterator[Array]:
-    """Yield the residual stream of every draw of weights at some positions.
+    """Yield the residual stream of draws ``first .. draws-1`` of the weights at some positions.
 
     In every draw one token is common to all contents: content ``c`` holds it at ``token_at[c]``.
     The rest of a content is random, BOS is as the stack says.
@@ -85,8 +86,8 @@ def activations(
         One position per content.
     positions
         Where the residual stream is kept.
-    draws, seed, threads
-        As in `measure`.
+    draws, seed, first, threads
+        As in `watch_attention`.
 
     Yields
     ------
@@ -113,6 +114,6 @@ def activations(
     return in_order(
         lambda: Watched(plan, stack.bos.is_constant, where, positions),
         Watched.watch,
-        range(draws),
+        range(first, draws),
         threads or available_threads(),
     )

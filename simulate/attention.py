@@ -42,7 +42,7 @@ class Attention:
         """``-Σ_j a_ij ln a_ij``, the mean over contents and heads (L, query), nats."""
         return np.asarray((self.weight * self.surprise).sum(-1).mean((1, 2)))
 
-    @property
+    @cached_property
     def log_z(self) -> Array:
         """``ln Z_i`` (L, contents, heads, query), nats: ``s_ij - ln a_ij`` of any key."""
         total = self.weight.sum(-1)
@@ -53,15 +53,15 @@ class Attention:
 
         Mean squares are those of pairs of different contents, nats² times the `entries` of a query.
         """
-        found = np.zeros((len(self.widest), 3, self.score.shape[-1]))
-        for block, widest in enumerate(self.widest):
-            for offset in range(1, widest + 1):
-                query = np.arange(offset, self.score.shape[-1])
-                log_z = _centred(self.log_z[block][..., query])
-                score = _centred(self.score[block][..., query, query - offset])
-                pairs = (log_z, log_z), (score, score), (score, log_z)
-                for row, (x, y) in enumerate(pairs):
-                    found[block, row, query] += _of_pairs(x, y)
+        context, widest = self.score.shape[-1], np.array(self.widest)
+        found = np.zeros((widest.size, 3, context))
+        for offset in range(1, int(widest.max()) + 1):
+            blocks, query = np.flatnonzero(widest >= offset), np.arange(offset, context)
+            log_z = _centred(self.log_z[blocks][..., query])
+            score = _centred(self.score[blocks][..., query, query - offset])
+            pairs = (log_z, log_z), (score, score), (score, log_z)
+            for row, (x, y) in enumerate(pairs):
+                found[blocks, row, offset:] += _of_pairs(x, y)
         return found
 
     def entries(self, block: int) -> NDArray[np.int64]:
@@ -82,9 +82,9 @@ def _centred(x: Array) -> Array:
 
 
 def _of_pairs(x: Array, y: Array) -> Array:
-    """Return the mean of ``x^a y^b`` over pairs of contents and over heads (query,)."""
-    contents = x.shape[0]
-    total = (x.sum(0) * y.sum(0) - (x * y).sum(0)).mean(0)
+    """Return the mean of ``x^a y^b`` over pairs of contents and over heads (L, query)."""
+    contents = x.shape[1]
+    total = (x.sum(1) * y.sum(1) - (x * y).sum(1)).mean(1)
     return np.asarray(total / (contents * (contents - 1)))
 
 
@@ -117,15 +117,21 @@ class Watching(Forward):
 
 
 def watch_attention(
-    stack: Stack, *, draws: int, contents: int = 8, seed: int = 0, threads: int | None = None
+    stack: Stack,
+    *,
+    draws: int,
+    contents: int = 8,
+    seed: int = 0,
+    first: int = 0,
+    threads: int | None = None,
 ) -> Iterator[Attention]:
-    """Yield what the heads of every draw of weights attend to.
+    """Yield what the heads of draws ``first .. draws-1`` of the weights attend to.
 
     Parameters
     ----------
     stack
         The architecture.
-    draws, contents, seed, threads
+    draws, contents, seed, first, threads
         As in `measure`; the same seed and contents draw the same weights and contents.
 
     Raises
@@ -139,4 +145,4 @@ def watch_attention(
         )
     plan = make_plan(stack, contents, seed)
     threads = threads or available_threads()
-    return in_order(lambda: Watching(plan), Watching.watch, range(draws), threads)
+    return in_order(lambda: Watching(plan), Watching.watch, range(first, draws), threads)

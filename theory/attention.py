@@ -167,11 +167,11 @@ def _correlation(row: Row, layer: Layer, alike: Array) -> Array:
     ``alike`` is that of random heads; the noise of a sink bias is the same for all queries.
     """
     if row.shift is None:
-        return np.clip(alike, 0, 1)
+        return np.asarray(np.clip(alike, 0, 1))
     noise = row.noise / np.maximum(row.own_std**2, TINY)
     random, common = np.sqrt(np.clip(1 - noise, 0, 1)), np.sqrt(np.clip(noise, 0, 1))
     together = alike * np.outer(random, random) + layer.band_kernel * np.outer(common, common)
-    return np.clip(together, 0, 1)
+    return np.asarray(np.clip(together, 0, 1))
 
 
 def _mean_square(row: Row, key: int) -> Array:

@@ -94,7 +94,7 @@ class Band:
     def entries(self) -> Index:
         """Number of entries that count at `every` offset."""
         first = np.maximum(self.queries.start, self.every)
-        return np.maximum(self.queries.stop - first, 0)
+        return np.asarray(np.maximum(self.queries.stop - first, 0))
 
 
 def widest_offset(stack: Stack, block: int) -> int:

@@ -166,9 +166,9 @@ def attention_entropy() -> Theorem:
     return Theorem(
         name="attention-entropy",
         title="The entropy of attention",
-        statement=r"The entropy of a row is the mean log denominator $\Lambda$ less the variance $v$"
-        r" of a score times what the participation ratio $P$ leaves to one. It is $\ln n$ for equal"
-        r" scores.",
+        statement=r"The entropy of a row is the mean log denominator $\Lambda$ less the variance"
+        r" $v$ of a score times what the participation ratio $P$ leaves to one. It is $\ln n$ for"
+        r" equal scores.",
         hypotheses=("independent Gaussian scores of variance $v$",),
         symbols=(Domain(log_z, r"the mean log denominator, $E\ln Z$", "real"),
                  Domain(v, "the variance of a score", "positive"),
