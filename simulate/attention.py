@@ -1,7 +1,8 @@
 """Attention itself: the scores and weights of every head and content, draw by draw."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from .plan import Plan, make_plan
 from .sampling import available_threads, in_order
 
 Array = NDArray[np.float64]
+Hole = Literal["mask", "residual", "cross"]
 
 
 class Attention:
@@ -48,20 +50,22 @@ class Attention:
         total = self.weight.sum(-1)
         return np.asarray((self.weight * (self.score + self.surprise)).sum(-1) / total)
 
-    def leak_by_query(self) -> Array:
-        """Return sums over the band of every query (L, 3, query): mask, residual and their product.
+    def leak_by_query(self, hole: Hole) -> Array:
+        """Return the leak's sums over the band of every query (L, query).
 
-        Mean squares are those of pairs of different contents, nats² times the `entries` of a query.
+        They are mean squares, or the mean product of score and ``ln Z``, over pairs of different
+        contents: nats² times the `entries` of a query.
         """
         context, widest = self.score.shape[-1], np.array(self.widest)
-        found = np.zeros((widest.size, 3, context))
+        found = np.zeros((widest.size, context))
         for offset in range(1, int(widest.max()) + 1):
-            blocks, query = np.flatnonzero(widest >= offset), np.arange(offset, context)
-            log_z = _centred(self.log_z[blocks][..., query])
-            score = _centred(self.score[blocks][..., query, query - offset])
-            pairs = (log_z, log_z), (score, score), (score, log_z)
-            for row, (x, y) in enumerate(pairs):
-                found[blocks, row, offset:] += _of_pairs(x, y)
+            parts = []
+            if hole != "residual":
+                parts.append(_centred(self.log_z[..., offset:]))
+            if hole != "mask":
+                parts.append(_centred(np.diagonal(self.score, -offset, axis1=-2, axis2=-1)))
+            products = _of_pairs(parts[0], parts[-1])
+            found[:, offset:] += np.where(widest[:, None] >= offset, products, 0.0)
         return found
 
     def entries(self, block: int) -> NDArray[np.int64]:
@@ -124,7 +128,7 @@ def watch_attention(
     seed: int = 0,
     first: int = 0,
     threads: int | None = None,
-) -> Iterator[Attention]:
+) -> Generator[Attention, None, None]:
     """Yield what the heads of draws ``first .. draws-1`` of the weights attend to.
 
     Parameters
@@ -143,6 +147,6 @@ def watch_attention(
         raise RopeleakError(
             "sigmoid attention has no denominator to watch: use softmax.kind=softmax"
         )
-    plan = make_plan(stack, contents, seed)
+    plan = make_plan(stack, contents, seed, common=False)
     threads = threads or available_threads()
     return in_order(lambda: Watching(plan), Watching.watch, range(first, draws), threads)

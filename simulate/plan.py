@@ -146,6 +146,7 @@ def make_plan(
     seed: int,
     dtype: DTypeLike = np.float32,
     parameter_free: bool = False,
+    common: bool = True,
 ) -> Plan:
     """Return the plan of a stack.
 
@@ -162,6 +163,8 @@ def make_plan(
     parameter_free
         Every head reads its slice of the residual stream: ``W_Q``, ``W_K``, ``W_V`` and ``W_O`` are
         the identity.
+    common
+        Whether contents are run without BOS too where it is constant, for ``Q∅``.
 
     Raises
     ------
@@ -178,7 +181,7 @@ def make_plan(
     turns = [rotations(stack, a) for a in distinct]
     sinks = [sink_weights(stack, a, sigma, parameter_free) for a, sigma in sigmas.items()]
     return Plan(
-        sizes=_sizes(stack, contents, seed, parameter_free),
+        sizes=_sizes(stack, contents, seed, parameter_free, common),
         blocks=np.concatenate(blocks),
         layers=np.concatenate(records),
         pairs=_stacked([rotated_pairs(stack, a) for a in distinct], np.int64),
@@ -233,13 +236,16 @@ def check(stack: Stack, parameter_free: bool = False) -> None:
         raise RopeleakError("a parameter-free stack has no MLP: set mlp.kind=none")
 
 
-def _sizes(stack: Stack, contents: int, seed: int, parameter_free: bool) -> NDArray[np.void]:
-    norm, sets = stack.norm, 2 if stack.bos.is_constant else 1
+def _sizes(
+    stack: Stack, contents: int, seed: int, parameter_free: bool, common: bool
+) -> NDArray[np.void]:
+    norm, sets = stack.norm, 2 if stack.bos.is_constant and common else 1
     reads_sinks = any(attention.sink_bias for attention in stack.attention)
     values = {
         "context": stack.context, "width": padded(stack.context), "ld": leading(stack.context),
         "d": stack.d_model, "contents": contents, "sets": sets,
-        "reference": contents if reads_sinks and sets == 1 else 0, "heads": stack.n_heads,
+        "reference": contents if reads_sinks and not stack.bos.is_constant else 0,
+        "heads": stack.n_heads,
         "bos": BOS[stack.bos.kind], "vocab": stack.vocab_size or 0, "norm": NORMS[norm.kind],
         "before_branch": norm.before_branch, "after_branch": norm.after_branch,
         "after_sum": norm.after_sum, "parallel": norm.parallel, "parameter_free": parameter_free,

@@ -62,10 +62,11 @@ class Shift(NamedTuple):
         if not attention.sink_bias:
             return None
         size = u.same.diag * factor**2
-        shared = u.other["common"].pairs[0].copy()
         if stack.bos.is_constant:
             shared = u.same.pairs[0].copy()
             shared[0] = u.same.diag[0]
+        else:
+            shared = u.other["common"].pairs[0]
         towards = shared * factor * factor[0] / max(size[0], TINY)
         entries = sink_band(stack, attention).size
         squares, weights = chi_square_nodes(entries)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ropeleak import RopeleakError, Stack
-from ropeleak.simulate.attention import Attention, watch_attention
+from ropeleak.simulate.attention import Attention, Hole, watch_attention
 from ropeleak.simulate.plan import make_plan
 from ropeleak.simulate.sampling import samples
 from tests.simulate.reference import visible
@@ -28,6 +28,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "reads sinks": {"attention": {"sink_bias": 2.0}},
     "random BOS": {"bos": {"kind": "random"}},
 }
+HOLES: tuple[Hole, ...] = ("mask", "residual", "cross")
 
 
 def watched(stack: Stack, draws: int = 2, **options: Any) -> list[Attention]:
@@ -41,10 +42,10 @@ def test_it_is_the_attention_that_is_measured(name: str) -> None:
     for found, sample in zip(watched(stack), measured, strict=True):
         np.testing.assert_allclose(found.log_z.mean((1, 2)), sample.log_z, atol=2e-5)
         np.testing.assert_allclose(found.weight[..., 0].mean((1, 2)), sample.sink, atol=1e-6)
-        sums = found.leak_by_query().sum(-1)
+        sums = np.array([found.leak_by_query(hole).sum(-1) for hole in HOLES])
         for block, square in enumerate(sample.leak):
             np.testing.assert_allclose(
-                sums[block] / max(found.entries(block).sum(), 1), square, atol=2e-5
+                sums[:, block] / max(found.entries(block).sum(), 1), square, atol=2e-5
             )
 
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ropeleak import Attention, RopeleakError, Stack
-from ropeleak.simulate.attention import watch_attention
+from ropeleak.simulate.attention import Hole, watch_attention
 from ropeleak.theory import influence
 from ropeleak.theory.leak_parts import leak_parts
 from ropeleak.theory.mean_field import predict
@@ -23,6 +23,7 @@ MASKS: dict[str, dict[str, Any]] = {
     "causal": {}, "window": {"window": 7}, "prefix": {"prefix": 9},
     "window and sinks": {"window": 7, "sinks": 2}, "bidirectional": {"mask": "bidirectional"},
 }  # fmt: skip
+HOLES: tuple[Hole, ...] = ("mask", "residual", "cross")
 
 
 def measured(stack: Stack, draws: int = 60) -> dict[str, tuple[Array, Array]]:
@@ -31,7 +32,7 @@ def measured(stack: Stack, draws: int = 60) -> dict[str, tuple[Array, Array]]:
     for found in watch_attention(stack, draws=draws, contents=6, seed=2):
         rows["attention"].append(found.weight.mean((1, 2)))
         rows["entropy"].append(found.entropy)
-        rows["leak"].append(found.leak_by_query())
+        rows["leak"].append(np.stack([found.leak_by_query(hole) for hole in HOLES], axis=1))
     return {
         name: (np.mean(values, axis=0), np.std(values, axis=0, ddof=1) / draws**0.5)
         for name, values in rows.items()
@@ -85,7 +86,7 @@ def test_early_and_late_queries_make_up_the_leak() -> None:
     whole, early, late = leak_parts(stack, ranges)
     entries = np.minimum(np.arange(40), 20)
     weights = [entries[r.start : r.stop].sum() for r in ranges]
-    for name in ("mask", "residual", "cross"):
+    for name in HOLES:
         parts = [[getattr(x, name) for x in leaks] for leaks in (early, late)]
         mixed = np.average(parts, axis=0, weights=weights[1:])
         np.testing.assert_allclose(mixed, [getattr(x, name) for x in whole], rtol=1e-9, atol=1e-12)
@@ -100,7 +101,7 @@ def test_early_and_late_leaks_are_what_is_measured() -> None:
     for part in (range(10), range(30, 40)):
         (found,) = leak_parts(stack, [part])
         chosen = slice(part.start, part.stop)
-        for row, name in enumerate(("mask", "residual", "cross")):
+        for row, name in enumerate(HOLES):
             got = mean[:, row, chosen].sum(-1) / entries[chosen].sum()
             # queries of one draw share its weights: their errors add up
             spread = error[:, row, chosen].sum(-1) / entries[chosen].sum()

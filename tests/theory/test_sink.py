@@ -9,8 +9,10 @@ import xarray as xr
 from ropeleak import RopeleakError, Stack
 from ropeleak.agreement import gaps
 from ropeleak.simulate import measure
+from ropeleak.simulate.activations import activations
 from ropeleak.spec.sink import sink_band
 from ropeleak.theory import mean_field, sampled
+from ropeleak.theory.ruler import ruler
 from tests.support import naive
 
 BASE: dict[str, Any] = {
@@ -102,6 +104,21 @@ def test_random_content_takes_the_sink_away() -> None:
     assert float(with_bos.sink_excess[-1, -1]) > 2
     assert np.all(np.abs(without.sink[-1] - uniform) < 5 * without.sink_se[-1] + 0.1 * uniform)
     assert float(without.beacon.max()) == 0
+
+
+@pytest.mark.parametrize("kind", ["constant", "random"])
+def test_positions_are_told_apart_as_measured(kind: str) -> None:
+    stack = build("plain", bos={"kind": kind})
+    predicted = float(ruler(stack, 12, 40)["linear"][-1]) ** 2
+    squares = []
+    token_at = [(12, 40)[content % 2] for content in range(96)]
+    for found in activations(stack, token_at, (12, 40), draws=16, seed=4):
+        first, second = found[-1][::2, 0].astype(float), found[-1][1::2, 1].astype(float)
+        spread = first.var(0, ddof=1).sum() + second.var(0, ddof=1).sum()
+        signal = ((first.mean(0) - second.mean(0)) ** 2).sum() - spread / 48
+        squares.append(2 * 256 * signal / spread)
+    error = np.std(squares, ddof=1) / 4
+    assert abs(np.mean(squares) - predicted) < 4 * error + 0.1 * predicted
 
 
 def test_a_band_is_the_slowest_part_of_a_head() -> None:
