@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from ropeleak.errors import RopeleakError
 from ropeleak.spec import Stack
 
-from . import _kernels as kernels
-from .forward import Forward
+from .forward import Forward, LayerRoom
 from .plan import Plan, make_plan
 from .sampling import available_threads, in_order
 
@@ -73,14 +72,6 @@ class Attention:
         return np.minimum(np.arange(self.score.shape[-1]), self.widest[block])
 
 
-def _between(
-    query: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Return which of the queries lie between a key's first and last (layers, key, query)."""
-    first, last = first[:, : query.size, None], last[:, : query.size, None]
-    return np.asarray((first <= query) & (query < last))
-
-
 def _centred(x: Array) -> Array:
     return np.asarray(x - x.mean(-1, keepdims=True))
 
@@ -98,11 +89,6 @@ class Watching(Forward):
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan, keep=True)
         self._kept: list[NDArray[np.floating]] = []
-        query = np.arange(int(plan.sizes[0]["context"]))
-        wanted = ((plan.from_query, plan.to_query), (plan.seen_from, plan.seen_to))
-        self._known = np.stack(
-            [_between(query, first, last) for first, last in wanted], axis=1
-        )  # (layers, 2, key, query)
 
     def watch(self, draw: int) -> Attention:
         """Return the attention of one draw."""
@@ -113,11 +99,8 @@ class Watching(Forward):
         kept = np.stack(self._kept)[..., :context].astype(float).swapaxes(-1, -2)
         return Attention(kept[:, 0], kept[:, 1], layers["widest"].tolist())
 
-    def _attention(self, number: int, draw: int, out: kernels.Rowwise) -> None:
-        super()._attention(number, draw, out)
-        layer = int(self.plan.blocks[number]["layer"])
-        known = self._known[layer][:, None, None]
-        self._kept.append(np.where(known, self._rooms[layer].room.kept[..., : known.shape[-1]], 0))
+    def _attended(self, number: int, place: LayerRoom) -> None:
+        self._kept.append(place.room.kept.copy())
 
 
 def watch_attention(

@@ -18,7 +18,7 @@ LAYER = np.dtype(
         "context", "widest", "entries", "most_keys", "groups", "size", "d_nope", "d_value",
         "q_rank", "kv_rank", "ring", "causal", "softmax", "has_null", "qk_norm", "pairs",
     )]
-    + [(name, "f8") for name in ("softcap", "null_logit", "null_std", "sink_bias")]
+    + [(name, "f8") for name in ("softcap", "null_logit", "null_std", "sink_bias", "qk_eps")]
 )  # fmt: skip
 
 QK_NORMS = {
@@ -76,6 +76,7 @@ def layer_record(stack: Stack, attention: Attention, keys: dict[str, Integers]) 
         "null_logit": null or 0.0,
         "null_std": soft.sink_logit_std,
         "sink_bias": attention.sink_bias,
+        "qk_eps": stack.norm.eps,
     }
     record = np.zeros(1, LAYER)
     for name in LAYER.names or ():

@@ -29,6 +29,7 @@ SIZES = np.dtype(
     [(name, "i8") for name in (
         "context", "width", "ld", "d", "contents", "sets", "reference", "heads", "bos", "vocab",
         "norm", "before_branch", "after_branch", "after_sum", "parallel", "parameter_free",
+        "controls",
     )]
     + [("seed", "u8")]
     + [(name, "f8") for name in ("v0", "alpha", "eps", "residual")],
@@ -38,8 +39,8 @@ BLOCK = np.dtype(
         "layer", "mlp", "activation", "d_ff", "experts", "active", "shared", "router",
     )]
     + [(name, "f8") for name in (
-        "q_std", "k_std", "v_std", "o_std", "alignment", "up_std", "down_std",
-        "activation_scale", "offset", "router_scale",
+        "q_std", "k_std", "v_std", "o_std", "alignment", "score_var", "up_std", "down_std",
+        "activation_scale", "offset", "limit", "router_scale",
     )]
 )  # fmt: skip
 NORMS = {"rms": kernels.NORM_RMS, "layer": kernels.NORM_LAYER}
@@ -147,6 +148,8 @@ def make_plan(
     dtype: DTypeLike = np.float32,
     parameter_free: bool = False,
     common: bool = True,
+    controls: bool = True,
+    drawn: bool = True,
 ) -> Plan:
     """Return the plan of a stack.
 
@@ -165,13 +168,17 @@ def make_plan(
         the identity.
     common
         Whether contents are run without BOS too where it is constant, for ``Q∅``.
+    controls
+        Whether samples hold what of them is chance: see `Sample`. There is none without parameters.
+    drawn
+        Whether weights are drawn, so that the stack must be one whose weights can be.
 
     Raises
     ------
     RopeleakError
         If the kernels cannot run the stack.
     """
-    check(stack, parameter_free)
+    check(stack, parameter_free, drawn)
     distinct = list(dict.fromkeys(stack.attention))
     blocks = [_block(stack, number, distinct) for number in range(stack.n_blocks)]
     keys = [visibility(attention, stack.context) for attention in distinct]
@@ -181,7 +188,9 @@ def make_plan(
     turns = [rotations(stack, a) for a in distinct]
     sinks = [sink_weights(stack, a, sigma, parameter_free) for a, sigma in sigmas.items()]
     return Plan(
-        sizes=_sizes(stack, contents, seed, parameter_free, common),
+        sizes=_sizes(
+            stack, contents, seed, parameter_free, common, controls and drawn and not parameter_free
+        ),
         blocks=np.concatenate(blocks),
         layers=np.concatenate(records),
         pairs=_stacked([rotated_pairs(stack, a) for a in distinct], np.int64),
@@ -201,7 +210,7 @@ def _stacked(arrays: Sequence[NDArray[Any]], dtype: DTypeLike) -> NDArray[Any]:
     return result
 
 
-def check(stack: Stack, parameter_free: bool = False) -> None:
+def check(stack: Stack, parameter_free: bool = False, drawn: bool = True) -> None:
     """Raise `RopeleakError` if the kernels cannot run the stack."""
     for block, attention in enumerate(stack.attention):
         if attention.latent is not None and attention.alignment:
@@ -214,7 +223,12 @@ def check(stack: Stack, parameter_free: bool = False) -> None:
                 f"attention[{block}].qk_norm={attention.qk_norm} is not measured with latent"
                 " attention: set attention.qk_norm=none"
             )
-        if parameter_free:
+        if attention.sink_bias and not drawn:
+            raise RopeleakError(
+                f"attention[{block}].sink_bias={attention.sink_bias:g} is a bias of random heads,"
+                " not of given weights: set attention.sink_bias=0"
+            )
+        if parameter_free or not drawn:
             continue
         sigma, size = stack.score_std(block), stack.head_size(attention)
         most = sigma * sqrt(size)
@@ -237,7 +251,7 @@ def check(stack: Stack, parameter_free: bool = False) -> None:
 
 
 def _sizes(
-    stack: Stack, contents: int, seed: int, parameter_free: bool, common: bool
+    stack: Stack, contents: int, seed: int, parameter_free: bool, common: bool, controls: bool
 ) -> NDArray[np.void]:
     norm, sets = stack.norm, 2 if stack.bos.is_constant and common else 1
     reads_sinks = any(attention.sink_bias for attention in stack.attention)
@@ -249,8 +263,8 @@ def _sizes(
         "bos": BOS[stack.bos.kind], "vocab": stack.vocab_size or 0, "norm": NORMS[norm.kind],
         "before_branch": norm.before_branch, "after_branch": norm.after_branch,
         "after_sum": norm.after_sum, "parallel": norm.parallel, "parameter_free": parameter_free,
-        "seed": seed, "v0": stack.embedding_var, "alpha": stack.alpha, "eps": norm.eps,
-        "residual": stack.residual_multiplier,
+        "controls": controls, "seed": seed, "v0": stack.embedding_var, "alpha": stack.alpha,
+        "eps": norm.eps, "residual": stack.residual_multiplier,
     }  # fmt: skip
     return _record(SIZES, values)
 
@@ -273,6 +287,10 @@ def _block(stack: Stack, number: int, distinct: list[Attention]) -> NDArray[np.v
     fan_in = latent.kv_rank if latent else d
     d_value = latent.d_value if latent else stack.d_head
     width, experts = stack.block_d_ff(number), mlp.experts
+    gaussian = (  # scores are, given the inputs, and independent of what the softmax divides by
+        not attention.alignment and not attention.sink_bias and latent is None
+        and attention.qk_norm == "none" and attention.softmax.softcap is None
+    )  # fmt: skip
     values = {
         "layer": distinct.index(attention),
         "mlp": MLPS[mlp.kind], "activation": ACTIVATIONS[mlp.activation], "d_ff": width,
@@ -282,9 +300,11 @@ def _block(stack: Stack, number: int, distinct: list[Attention]) -> NDArray[np.v
         "q_std": scale.query * q_scale, "k_std": scale.key, "v_std": 1 / sqrt(fan_in),
         "o_std": sqrt(stack.attention_gain(number) / (stack.n_heads * d_value)),
         "alignment": attention.alignment / (sigma * sqrt(size)) if attention.alignment else 0.0,
+        "score_var": sigma**2 if gaussian else 0.0,
         "up_std": sqrt(stack.preactivation_var() / d),
         "down_std": sqrt(stack.mlp_gain(number) / width),
         "activation_scale": mlp.activation_scale, "offset": mlp.offset,
+        "limit": mlp.limit or 0.0,
         "router_scale": experts.scale if experts else 1.0,
     }  # fmt: skip
     return _record(BLOCK, values)

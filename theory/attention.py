@@ -40,7 +40,7 @@ def attention_branch(
     if row.shift is not None:
         every, with_bos = _read_by_bias(stack, row, layer, u)
         branch = branch.with_common(every + with_bos, {"common": every})
-    return branch.scaled(np.full(grid.size, np.sqrt(stack.attention_gain(block)))), row
+    return branch.scaled(np.sqrt(stack.attention_gain(block))), row
 
 
 def _read_by_bias(stack: Stack, row: Row, layer: Layer, u: State) -> tuple[Array, Array]:
@@ -73,10 +73,10 @@ def _same(row: Row, layer: Layer, same: SameContent) -> tuple[SameContent, Array
     gap = np.maximum(np.add.outer(own, own) / 2 - apart, 0.0)
     alike = _correlation(row, layer, same.pairs * row.alike)
     at_sink = np.outer(row.at_sink[0], row.at_sink[0])
-    together = (row.mass - at_sink) * np.expm1(alike * _both(row.freedom)) * gap
+    together = (row.mass - at_sink) * np.expm1(alike * row.both_free) * gap
     if row.shift is not None:
         lifted = np.clip(same.pairs * row.alike, 0, 1)
-        together += at_sink * np.expm1(lifted * _both(row.sink_freedom)) * gap
+        together += at_sink * np.expm1(lifted * row.both_free_at_sink) * gap
     ridge_mass = same.near @ ridge.sum
     row_sum = np.outer(moments.row_sum, moments.row_sum)
     pairs = row_sum * (between + row.shared(layer, held + ridge_mass) + together)
@@ -131,11 +131,16 @@ def _other(
     give it correlate by ``κ((i-k) - (j-l))``.
     """
     size, moments = u.same.diag, row.moments
+    if not q.anchors and not q.pairs.any():
+        return OtherContent(q.pairs, matrices)
     mean = row.mean @ q.pairs @ row.mean.T
+    row_sum = np.outer(moments.row_sum, moments.row_sum)
+    if not q.anchors:
+        return OtherContent(row_sum * mean, matrices)
     choice, together = np.zeros_like(mean), np.zeros_like(mean)
     for k, l in q.anchors:
         held = q.pairs[k, l]
-        free = _both(row.sink_freedom if k == l == 0 else row.freedom)
+        free = row.both_free_at_sink if k == l == 0 else row.both_free
         same = max(held / max(np.sqrt(size[k] * size[l]), TINY), 0.0)
         both_read = np.outer(row.mean[:, k], row.mean[:, l])
         alike = np.clip(q.pairs * _alike(row, layer, k, l), 0, 1) * free
@@ -143,7 +148,7 @@ def _other(
         square = np.outer(*(_mean_square(row, x) for x in (k, l)))
         choice += np.maximum(square - both_read**2, 0.0) * held**2
     together[row.single] = together[:, row.single] = 0.0
-    pairs = np.outer(moments.row_sum, moments.row_sum) * (mean + together)
+    pairs = row_sum * (mean + together)
     for k, l in q.anchors:
         if row.single[k] and row.single[l] and size[k] > 0:
             pairs[k, l] = np.sqrt(diag[k] * diag[l] / (size[k] * size[l])) * q.pairs[k, l]
@@ -155,10 +160,6 @@ def _alike(row: Row, layer: Layer, k: int, l: int) -> Array:
         return row.alike
     kernel = layer.shifted_kernel(int(layer.nodes[k] - layer.nodes[l]))
     return np.asarray(kernel * np.outer(row.inverse, row.inverse))
-
-
-def _both(freedom: Array) -> Array:
-    return np.asarray(np.minimum.outer(freedom, freedom))
 
 
 def _correlation(row: Row, layer: Layer, alike: Array) -> Array:

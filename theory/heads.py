@@ -135,7 +135,9 @@ class Heads:
             bos = bos + self._normal(own[:1], (n_heads, 1), rng)
         mean = None
         if attention.qk_norm != "none":
-            size = np.sqrt(np.maximum(np.diag(covariance + shared @ shared.T), 1e-300))[:, None]
+            floor = stack.qk_floor
+            variance = np.diag(covariance + shared @ shared.T) + floor
+            size = np.sqrt(np.maximum(variance, 1e-300))[:, None]
             if attention.qk_norm == "projection":
                 query, key, query_all, key_all = (
                     x / size for x in (query, key, query_all, key_all)
@@ -144,7 +146,7 @@ class Heads:
                 covariance = covariance / (size * size.T)
             else:
                 query, key, bos = (
-                    x / np.sqrt((np.abs(x) ** 2).mean(-1, keepdims=True) / 2)
+                    x / np.sqrt((np.abs(x) ** 2).mean(-1, keepdims=True) / 2 + floor)
                     for x in (query, key, bos)
                 )
         if attention.sink_bias:

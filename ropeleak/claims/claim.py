@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
+from typing import NamedTuple
 
 from ropeleak.spec import Stack
 
@@ -16,11 +17,10 @@ SOURCE = "2606.06160"
 Stacks = Mapping[str, Stack]
 
 
-@dataclass(frozen=True)
-class Panel:
+class Panel(NamedTuple):
     """One plot of an experiment.
 
-    Parameters
+    Attributes
     ----------
     curves
         What it shows.

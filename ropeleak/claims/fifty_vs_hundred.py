@@ -9,7 +9,7 @@ from ropeleak.spec import Stack
 from .claim import Claim, Evidence, Panel, Stacks
 from .lab import Budget, Lab, Stream
 from .number import Curve, Draws, Means, Row, mean_of, measured, predicted
-from .observers import fitted_on, ideal_right, observe, probe_right
+from .observers import BLIND, Seen, fitted_on, ideal_right, observe, probe_right
 from .rule import Condition, Rule
 from .stacks import both, decoder
 
@@ -27,7 +27,10 @@ def stacks(budget: Budget) -> Stacks:
 
 
 def watch(lab: Lab, stack: Stack) -> Draws:
-    """Return what observers find in every draw, and what d′ is estimated from (draws, L+1)."""
+    """Return what observers find in every draw, and what d′ is estimated from (draws, L+1).
+
+    Embeddings are all the same token: no observer is needed to know what one finds there.
+    """
     budget = lab.budget
     token_at = [PAIR[content % 2] for content in range(budget.contents)]
 
@@ -37,7 +40,9 @@ def watch(lab: Lab, stack: Stack) -> Draws:
             for acts in made:
                 pairs = [(x[::2, 0].astype(float), x[1::2, 1].astype(float)) for x in acts]
                 cue = np.array([linear_cue(*pair) for pair in pairs])
-                yield {"signal": cue[:, 0], "noise": cue[:, 1], **observe(*pairs[-1])._asdict()}
+                seen = np.array([BLIND, *(observe(*pair) for pair in pairs[1:])])
+                found = dict(zip(Seen._fields, seen.T, strict=True))
+                yield {"signal": cue[:, 0], "noise": cue[:, 1], **found}
         finally:
             made.close()
 
@@ -76,15 +81,15 @@ def experiment(lab: Lab, compared: Stacks) -> Evidence:
         rows += [
             Row(f"probe{end}", "share of held-out activations that a linear probe fitted on"
                 f" {fit} of each gets right{end}",
-                predicted(probe_right(linear, stack.d_model, fit)), mean_of(draws["probe"])),
+                predicted(probe_right(linear, stack.d_model, fit)), mean_of(draws["probe"][:, -1])),
             Row(f"likelihood ratio{end}", f"the same, Gaussian likelihood ratio{end} (theory: of"
                 " an ideal observer of direction and norm)",
-                predicted(ideal_right(combined)), mean_of(draws["likelihood"])),
+                predicted(ideal_right(combined)), mean_of(draws["likelihood"][:, -1])),
             Row(f"d′ linear{end}", f"d′ of the linear cue after the last block{end} (standard"
                 " deviations)", predicted(linear), measured(lambda m: d_prime(m)[-1], draws)),
             Row(f"d′ best linear{end}", f"d′ of the best linear observer{end} (theory: as if noise"
                 " were the same in all directions)", predicted(linear),
-                measured(lambda m: np.sqrt(np.maximum(m["distance"], 0)), draws)),
+                measured(lambda m: np.sqrt(np.maximum(m["distance"][-1], 0)), draws)),
         ]  # fmt: skip
         curves += both(name, depth, draws, d_prime, ruler["linear"])
     found = {row.name: row.number for row in rows}

@@ -69,16 +69,16 @@ def plot(finding: Finding, path: str | os.PathLike[str] | None = None) -> "Figur
     RopeleakError
         If the file cannot be written or its suffix names no known format.
     """
-    from ropeleak.figures import claims, style
+    from ropeleak.drawing import claims, style
 
     if path is not None:
         check_figure(path)
-    found = finding.evidence
-    figure = claims.plot(
-        f"{finding.claim.says}:\n{finding.verdict}", [claims.Line(*c) for c in found.curves],
-        found.x_label, found.y_label, found.categories,
-        [f"{row.name}: {row.number}" for row in deciding(finding)],
-    )  # fmt: skip
+    panels = [
+        claims.Panel([claims.Line(*curve) for curve in panel.curves], *panel[1:])
+        for panel in finding.evidence.panels
+    ]
+    facts = [f"{row.name}: {row.number}" for row in deciding(finding)]
+    figure = claims.plot(f"{finding.claim.says}: {finding.verdict}", panels, facts)
     if path is not None:
         with atomic(path) as temporary:
             style.save(figure, temporary)

@@ -91,7 +91,8 @@ def experiment(lab: Lab, compared: Stacks) -> Evidence:
         row("full", f"{words}, no mask", over_uniform, "full"),
         row("prefix", f"share of the first {PREFIX} tokens, which see each other", of_prefix,
             "prefix"),
-        row("prefix, uneven", "influence of token 0 over the mean of these tokens", uneven, "prefix"),
+        row("prefix, uneven", "influence of token 0 over the mean of these tokens", uneven,
+            "prefix"),
     )  # fmt: skip
     depth, keys = np.arange(1, deep + 1), np.arange(lab.budget.context)
     by_depth: list[Curve] = []

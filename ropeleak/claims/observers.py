@@ -33,6 +33,10 @@ class Seen(NamedTuple):
     distance: float
 
 
+BLIND = Seen(0.5, 0.5, 0.0)
+"""What they find where nothing is to be found."""
+
+
 def fitted_on(contents: int) -> int:
     """Return how many contents with the token at one position an observer is fitted on."""
     return int(contents // 2 * FITTED_ON)

@@ -1,5 +1,7 @@
 """Nothing plugs the leaks."""
 
+from functools import partial
+
 from .claim import Claim, Evidence, Panel, Stacks
 from .interventions import HEADER, NAMED, TABLE, plugged, search
 from .lab import Budget, Lab
@@ -31,10 +33,11 @@ def experiment(lab: Lab, compared: Stacks) -> Evidence:
         certain = exact if hole == "mask" else in_wide_limit
         many = (lab.budget.draws // 2, CONTENTS) if hole == "residual" else ()
         draws = lab.measure(compared[hole], *many)
-        left, before = (measured(lambda m, h=hole: square(m, h), d) for d in (draws, whole))
+        left, whole_leak = (measured(partial(square, hole=hole), d) for d in (draws, whole))
         rows.append(Row(
             f"{hole} left", f"share of the {hole} leak² that {name} leaves, last block",
-            predicted(theory[0] / theory[1]) if theory[0] else certain(0), quotient(left, before),
+            predicted(theory[0] / theory[1]) if theory[0] else certain(0),
+            quotient(left, whole_leak),
         ))  # fmt: skip
 
     table = []

@@ -83,8 +83,9 @@ def experiment(lab: Lab, compared: Stacks) -> Evidence:
     by_depth: list[Curve] = []
     by_key: list[Curve] = []
     for name in SHARES:
-        by_depth += both(name, depth, draws, lambda m, n=name: m[n][:, 0], theory[name][:, 0])
-        by_key += both(name, keys, draws, lambda m, n=name: m[n][shallow], theory[name][shallow])
+        share = {"influence": draws[name]}
+        by_depth += both(name, depth, share, lambda m: m["influence"][:, 0], theory[name][:, 0])
+        by_key += both(name, keys, share, lambda m: m["influence"][shallow], theory[name][shallow])
         by_depth.append(curve(f"{name}, uniform, theory", depth, uniform[name][:, 0]))
     return Evidence(
         rows,

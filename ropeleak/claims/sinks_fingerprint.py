@@ -1,5 +1,7 @@
 """Attention sinks carry a fingerprint of token 0."""
 
+from typing import Any
+
 import numpy as np
 
 from ropeleak.theory.reach import reaches
@@ -28,7 +30,7 @@ WORDS = {
 def stacks(budget: Budget) -> Stacks:
     """Return windows with and without token 0, full attention, and heads that read sinks."""
     window, random = {"window": NARROW}, {"kind": "random"}
-    fields = {
+    fields: dict[str, dict[str, Any]] = {
         "sink": {"attention": {**window, "sinks": 1}},
         "window": {"attention": window},
         "random sink": {"attention": {**window, "sinks": 1}, "bos": random},
@@ -70,7 +72,7 @@ def experiment(lab: Lab, compared: Stacks) -> Evidence:
             measured(excess, draws[name]))
         for name in ("full", "reads", "reads, random")
     ]  # fmt: skip
-    shared = theory["sink"]["k_bos"][-1, last] / theory["sink"]["k_diag"][-1, last]
+    shared = float(theory["sink"]["k_bos"][-1, last] / theory["sink"]["k_diag"][-1, last])
     rows.append(Row("covariance", "K_0i/K_ii of the last token with the sink", predicted(shared),
                     measured(covariance, draws["sink"])))  # fmt: skip
     found = {row.name: row.number for row in rows}

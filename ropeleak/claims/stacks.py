@@ -1,15 +1,18 @@
 """The decoder that experiments start from, and what is read off its numbers."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from ropeleak.selection import at_position
 from ropeleak.spec import Stack
 
 from .lab import Budget
 from .number import Curve, Draws, Means, Number, Statistic, curve, jackknife, predicted
+
+Leak = TypeVar("Leak", float, NDArray[np.float64])
 
 WINDOW = 16
 """Keys of the windows that are compared with full attention."""
@@ -60,6 +63,11 @@ def square(means: Means, hole: str, block: int = -1) -> float:
     return float(means["leak"][block, LEAK[hole]])
 
 
+def squares(means: Means, hole: str) -> NDArray[np.float64]:
+    """Return a measured leak of every block as a mean square (L,), nats²."""
+    return np.asarray(means["leak"][:, LEAK[hole]])
+
+
 def total_square(means: Means, block: int = -1) -> float:
     """Return the measured total leak of a block as a mean square (nats²)."""
     mask, residual, cross = means["leak"][block]
@@ -90,6 +98,6 @@ def both(
     return curve(label, x, value, error), curve(f"{label}, theory", x, theory)
 
 
-def removed(after: float, before: float) -> float:
+def removed(after: Leak, before: Leak) -> Leak:
     """Return the share of a leak that a change takes away."""
     return 1 - after / before

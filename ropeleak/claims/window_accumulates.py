@@ -1,5 +1,6 @@
 """Under sliding windows the leak accumulates with depth."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from .claim import Claim, Evidence, Panel, Stacks
 from .lab import Budget, Lab
 from .number import Means, Row, exact, measured, predicted
 from .rule import Condition, Rule
-from .stacks import WINDOW, both, decoder, predicted_square, square
+from .stacks import WINDOW, both, decoder, predicted_square, square, squares
 
 GROWS = 1.25
 """Least growth of the residual leak (nats²) from the middle to the last block that counts: `rise`
@@ -76,12 +77,11 @@ def experiment(lab: Lab, compared: Stacks) -> Evidence:
     x = np.arange(1, lab.budget.n_blocks + 1)
     panels = []
     for hole in ("residual", "mask"):
-        column = {"residual": 1, "mask": 0}[hole]
         lines = [
             line
             for name in watched
             for line in both(
-                name, x, draws[name], lambda means, c=column: means["leak"][:, c],
+                name, x, draws[name], partial(squares, hole=hole),
                 theory[name][f"leak_{hole}"] ** 2,
             )
         ]  # fmt: skip

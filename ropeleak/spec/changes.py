@@ -17,7 +17,7 @@ from .explain import allowed, explain, field_at, nearest, shorten, spec_type, ta
 if TYPE_CHECKING:
     from .stack import Stack
 
-__all__ = ["apply_change", "explain", "field_paths"]
+__all__ = ["apply_change", "explain", "field_paths", "is_whole", "parse_change"]
 
 ALIASES = {"bos": "bos.kind", "rope": "attention.rope", "window": "attention.window"}
 BLOCK_FIELDS = ("attention", "mlp")
@@ -76,6 +76,29 @@ def apply_change(stack: "Stack", path: str, value: object) -> "Stack":
     if rest or target.selector is not None or not isinstance(parsed, (list, tuple)):
         parsed = _changed_blocks(getattr(stack, head), target, str(path), parsed)
     return _changed(stack, [head], parsed, "")
+
+
+def parse_change(path: str, value: object) -> tuple[str, object]:
+    """Return a path with its alias written out, and the value as the field is given it.
+
+    A text is read as JSON where the field takes no text: ``"128"`` becomes 128, ``"none"`` None.
+    Whether the field allows the value is not looked at.
+
+    Raises
+    ------
+    RopeleakError
+        If the path does not exist.
+    """
+    target = _parse_path(str(path))
+    head, *rest = target.names
+    selected = head if target.selector is None else f"{head}[{target.selector}]"
+    return ".".join([selected, *rest]), _parse_value(target.field, str(path), value)
+
+
+def is_whole(path: str) -> bool:
+    """Whether the field at a path takes whole numbers and no others."""
+    field = _parse_path(path).field
+    return takes(field, int) and not takes(field, float)
 
 
 # Paths and values

@@ -8,6 +8,7 @@ from scipy.special import erf, expit
 
 from ropeleak import Attention, Mlp, Stack
 from ropeleak.simulate import weights
+from ropeleak.simulate.controls import content_pairs
 from ropeleak.simulate.plan import Plan
 
 Array = NDArray[np.float64]
@@ -29,29 +30,35 @@ def run(stack: Stack, plan: Plan, draw: int) -> dict[str, Array]:
 
     Where BOS is constant, the first half of the contents counts and the second half has none.
     """
-    sets = int(plan.sizes[0]["sets"])
     x = weights.embeddings(plan, draw).astype(float)
-    states, rows = [x], []
+    states, rows = [together(plan, x, x)], []
+    chances = [np.zeros_like(states[0])]
     for number in range(stack.n_blocks):
-        x, row = run_block(stack, plan, number, draw, x)
-        states.append(x)
+        x, row, chance = run_block(stack, plan, number, draw, x)
+        states.append(together(plan, x, x))
+        chances.append(chances[-1] + chance * bool(plan.sizes[0]["controls"]))
         rows.append(row)
     found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    n = int(plan.sizes[0]["contents"])
-    found["K"] = np.array([same(s[:n]) for s in states])
-    found["Q"] = np.array([different(s[:n]) for s in states])
-    found["Q_common"] = np.array([different(s[(sets - 1) * n : sets * n]) for s in states])
-    found["x"] = states[-1]
-    return found
+    names = ("K", "Q", "Q_common")
+    found.update(zip(names, np.moveaxis(np.array(states), 1, 0), strict=True))
+    return {**found, "chance": np.moveaxis(np.array(chances), 1, 0), "x": x}
 
 
-def same(x: Array) -> Array:
-    return np.asarray(np.einsum("cid,cjd->ij", x, x) / (x.shape[0] * x.shape[2]))
+def together(plan: Plan, x: Array, y: Array) -> Array:
+    """Products of the same content, of different ones, and of those without BOS: (3, T, T)."""
+    n, sets = int(plan.sizes[0]["contents"]), int(plan.sizes[0]["sets"])
+    bare = slice((sets - 1) * n, sets * n)
+    found = [same(x[:n], y[:n]), different(x[:n], y[:n]), different(x[bare], y[bare])]
+    return np.array([(m + m.T) / 2 for m in found])
 
 
-def different(x: Array) -> Array:
+def same(x: Array, y: Array) -> Array:
+    return np.asarray(np.einsum("cid,cjd->ij", x, y) / (x.shape[0] * x.shape[2]))
+
+
+def different(x: Array, y: Array) -> Array:
     n, _, d = x.shape
-    pairs = [x[a] @ x[b].T for a in range(n) for b in range(n) if a != b]
+    pairs = [x[a] @ y[b].T for a in range(n) for b in range(n) if a != b]
     return np.asarray(np.sum(pairs, axis=0) / (d * max(len(pairs), 1)) * np.ones((x.shape[1], 1)))
 
 
@@ -63,19 +70,22 @@ def norm(stack: Stack, x: Array) -> Array:
     )
 
 
-def unit(x: Array) -> Array:
-    return np.asarray(x / np.sqrt(np.maximum((x**2).mean(-1, keepdims=True), 1e-30)))
+def unit(x: Array, eps: float = 0.0) -> Array:
+    return np.asarray(x / np.sqrt(np.maximum((x**2).mean(-1, keepdims=True) + eps, 1e-30)))
 
 
 def run_block(
     stack: Stack, plan: Plan, number: int, draw: int, x: Array
-) -> tuple[Array, dict[str, Array]]:
+) -> tuple[Array, dict[str, Array], Array]:
+    chances = []
+
     def read(stream: Array) -> Array:
         return norm(stack, stream) if stack.norm.before_branch else stream
 
     def add(stream: Array, y: Array) -> Array:
-        y = norm(stack, y) if stack.norm.after_branch else y
-        stream = stream + stack.residual_multiplier * y
+        y = stack.residual_multiplier * (norm(stack, y) if stack.norm.after_branch else y)
+        chances.append(2 * together(plan, stream, y))
+        stream = stream + y
         return norm(stack, stream) if stack.norm.after_sum else stream
 
     source = read(x)
@@ -84,7 +94,7 @@ def run_block(
     mlp = stack.mlp[number]
     if mlp.kind != "none":
         x = add(x, feed(stack, mlp, plan, number, draw, source if stack.norm.parallel else read(x)))
-    return x, row
+    return x, row, np.sum(chances, axis=0)
 
 
 def rotate(
@@ -132,6 +142,7 @@ def attend(
         for name, value in weights.attention_weights(plan, number, draw).items()
     }
     heads, size, contents = stack.n_heads, stack.head_size(attention), u.shape[0]
+    eps = stack.norm.eps
 
     def split(x: Array, n: int) -> Array:  # (contents, T, n·size) -> (contents, n, T, size)
         return x.reshape(contents, context, n, -1).transpose(0, 2, 1, 3)
@@ -150,16 +161,16 @@ def attend(
         n_kv = stack.n_kv_heads
         q, k, v = u @ w["q"].T, u @ w["k"].T, u @ w["v"].T
         if attention.qk_norm == "projection":
-            q, k = unit(q), unit(k)
+            q, k = unit(q, eps), unit(k, eps)
         q = split(q, heads)
         k, v = (np.repeat(split(x, n_kv), heads // n_kv, axis=1) for x in (k, v))
     position = np.arange(context)
     if attention.qk_norm == "head":
-        q, k = unit(q), unit(k)
+        q, k = unit(q, eps), unit(k, eps)
     turned = rotate(stack, attention, q, position + context)
     q, k = rotate(stack, attention, q, position), rotate(stack, attention, k, position)
     if attention.qk_norm == "l2":
-        q, k, turned = unit(q), unit(k), unit(turned)
+        q, k, turned = (unit(x, eps) for x in (q, k, turned))
     scale = stack.score_scale(attention)
     if attention.qk_norm != "none" and not plan.sizes[0]["parameter_free"]:
         scale = stack.score_std(number) / np.sqrt(size * stack.rotary_gain(attention))
@@ -191,11 +202,14 @@ def attend(
     y = o if plan.sizes[0]["parameter_free"] else o @ w["o"].T
     counted = int(plan.sizes[0]["contents"])
     squares, size_of_squares = leak(s[:counted], log_z[:counted], attention)
-    biased = attention.alignment or attention.sink_bias
-    independent = not biased and not plan.sizes[0]["parameter_free"]
+    pointed = attention.alignment or attention.sink_bias
+    independent = bool(plan.sizes[0]["controls"]) and not pointed
     mean_score = np.where(mask, s, 0).sum(-1) / n
     first_score = np.where(mask[:, 0], s[..., 0] - mean_score, 0)
+    chance = leak_chance(stack, plan, number, u[:counted], s[:counted], mean_score[:counted], n)
+    chance[1] = squares[1] - chance[1] if np.isfinite(chance[1]) else 0
     row = {
+        "leak_chance": chance * independent,
         "mean_score": mean_score[:counted].mean((0, 1)) * independent,
         "first_score": first_score[:counted].mean((0, 1)) * independent,
         "log_z": log_z[:counted].mean((0, 1)),
@@ -244,6 +258,38 @@ def leak(s: Array, log_z: Array, attention: Attention) -> tuple[Array, float]:
     return total / max(entries * (contents - 1), 1), float(own.max() / max(entries, 1))
 
 
+def leak_chance(
+    stack: Stack,
+    plan: Plan,
+    number: int,
+    u: Array,
+    s: Array,
+    mean_score: Array,
+    n: NDArray[np.int64],
+) -> Array:
+    """The parts of mask leak and product that are linear in scores, and the expected residual."""
+    attention, context = stack.attention[number], stack.context
+    limit = min(context // 2, (attention.window or attention.chunk or context) - 1)
+    factor = attention.softmax.query_scale(np.arange(context), n)
+    pairs = content_pairs(u.shape[0], plan.inputs, u.shape[2], context, limit)
+    plain = attention.qk_norm == "none" and not attention.latent and not attention.softmax.softcap
+    found, entries = np.zeros(3), 0
+    if not plain or pairs == 0 or limit == 0:
+        found[1] = np.nan
+    for offset in range(1, limit + 1):
+        i = np.arange(offset, context)
+        level = np.log(n[i]) - np.log(n[i]).mean()
+        found[0] += 2 * level @ mean_score.mean((0, 1))[i]
+        found[2] += level @ s.mean((0, 1))[i, i - offset]
+        for pair in range(pairs):
+            d = u[2 * pair] @ u[2 * pair + 1].T / u.shape[2]
+            product = np.outer(factor[i], factor[i]) * d[np.ix_(i, i)]
+            product *= d[np.ix_(i - offset, i - offset)] * stack.score_std(number) ** 2
+            found[1] += (np.trace(product) - product.mean() * i.size) / pairs
+        entries += i.size
+    return found / max(entries, 1)
+
+
 def feed(stack: Stack, mlp: Mlp, plan: Plan, number: int, draw: int, u: Array) -> Array:
     if mlp.experts is None:
         return expert(stack, mlp, plan, number, draw, 0, u)
@@ -278,6 +324,7 @@ def expert(
     phi, up = ACTIVATIONS[mlp.activation], u @ w["up"].T
     if mlp.kind == "plain":
         return np.asarray(phi(up, mlp.activation_scale) @ w["down"].T)
-    return np.asarray(
-        (phi(u @ w["gate"].T, mlp.activation_scale) * (up + mlp.offset)) @ w["down"].T
-    )
+    gate = u @ w["gate"].T
+    if mlp.limit is not None:
+        gate, up = np.minimum(gate, mlp.limit), np.clip(up, -mlp.limit, mlp.limit)
+    return np.asarray((phi(gate, mlp.activation_scale) * (up + mlp.offset)) @ w["down"].T)
