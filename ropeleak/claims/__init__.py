@@ -3,6 +3,7 @@
 A row of a table per claim; nothing of an experiment is loaded before it is asked for.
 """
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -25,9 +26,9 @@ PREDECESSORS = (
 """The modules of what earlier papers showed."""
 
 
-def names() -> tuple[str, ...]:
-    """Return the ids of all claims in their order, those of predecessors last."""
-    return tuple(module.replace("_", "-") for module in (*CLAIMS, *PREDECESSORS))
+def names(modules: Sequence[str] = (*CLAIMS, *PREDECESSORS)) -> tuple[str, ...]:
+    """Return the ids of claims in their order: of all of them, or `CLAIMS` or `PREDECESSORS`."""
+    return tuple(module.replace("_", "-") for module in modules)
 
 
 def load(name: str) -> "Claim":

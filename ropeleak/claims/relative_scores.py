@@ -130,7 +130,7 @@ def experiment(lab: Lab, compared: Stacks) -> Evidence:
         f"A common shift changes no score of {', '.join(compared)} beyond rounding: by a root mean"
         f" square of {double[worst].value ** 0.5:.1g} standard deviations in fp64.",
         (Panel(tuple(curves), "RoPE scaling", "RMS change of a score\n(standard deviations)",
-               tuple(compared)),),
+               tuple(compared), log_y=True),),
     )  # fmt: skip
 
 

@@ -58,7 +58,8 @@ def test_rows_of_mean_attention_sum_to_one() -> None:
 
 
 def test_entropy_of_one_block_is_the_theorem() -> None:
-    fields = {**BASE, "n_blocks": 1, "norm": {"eps": 0.0}, "attention": {"qk_norm": "head"}}
+    """Scores of heads so large are Gaussian."""
+    fields = {**BASE, "n_blocks": 1, "norm": {"eps": 0.0}, "d_head": 2**16, "attention": {}}
     stack = Stack.build(**fields)
     n, sigma = np.arange(1, 41), 1.2
     parts = (load(name)(n, sigma) for name in ("log-denominator", "participation-ratio"))
