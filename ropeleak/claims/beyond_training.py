@@ -26,6 +26,8 @@ MEASURED = ("none", "NTK")
 """The scalings that are measured at `FACTOR` times the trained length."""
 BLOCKS = 2
 """Depth of the stacks: the leak that decides is the same in every block."""
+DRAWS = 80
+"""Most draws of a stack: contexts are long."""
 CONTENTS = 2
 """Contents of a draw whose entropy is watched: it differs little between them."""
 
@@ -78,8 +80,11 @@ def experiment(lab: Lab, compared: Stacks) -> Evidence:
     """Grow the context past the trained length."""
     trained = compared["trained"].context
     watched = {name: compared[name] for name in ("trained", *MEASURED)}
-    draws = {name: lab.measure(stack) for name, stack in watched.items()}
-    heads = {n: lab.watch(stack, entropy_by_query, CONTENTS) for n, stack in watched.items()}
+    wanted = min(lab.budget.draws, DRAWS)
+    draws = {name: lab.measure(stack, wanted) for name, stack in watched.items()}
+    heads = {
+        n: lab.watch(stack, entropy_by_query, CONTENTS, wanted) for n, stack in watched.items()
+    }
     expected = {n: predicted_square(lab.predict(stack), "total") for n, stack in watched.items()}
     spread = {name: float(entropy(stack)[-1, -1]) for name, stack in watched.items()}
 

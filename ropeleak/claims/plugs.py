@@ -1,6 +1,7 @@
 """Nothing plugs the leaks."""
 
 from functools import partial
+from math import sqrt
 
 from .claim import Claim, Evidence, Panel, Stacks
 from .interventions import HEADER, NAMED, TABLE, plugged, search
@@ -76,9 +77,9 @@ def experiment(lab: Lab, compared: Stacks) -> Evidence:
         f" d′ to {opened.d_prime:.2g}: variance that grows with the number of keys is a ruler too.",
         (
             Panel(
-                (curve("mask, theory", x, [row.mask / none.mask for row in table]),
-                 curve("residual, theory", x, [row.residual / none.residual for row in table])),
-                "intervention", "leak² over the decoder's, last block", names,
+                (curve("mask, theory", x, [sqrt(row.mask / none.mask) for row in table]),
+                 curve("residual, theory", x, [sqrt(row.residual / none.residual) for row in table])),
+                "intervention", "leak over the decoder's, last block (RMS)", names,
             ),
             Panel((curve("d′, theory", x, [row.d_prime for row in table]),), "intervention",
                   "d′(50, 100) (standard deviations)", names),

@@ -81,7 +81,7 @@ def experiment(lab: Lab, compared: Stacks) -> Evidence:
         line
         for name in ("sink", "window", "full", "reads")
         for line in both(
-            name, x, draws[name],
+            WORDS[name], x, draws[name],
             lambda m: (m["q_diag"][-1] - m["q_common"][-1]) / m["k_diag"][-1],
             theory[name]["beacon"][-1],
         )

@@ -101,7 +101,9 @@ def experiment(lab: Lab, compared: Stacks) -> Evidence:
         f" {100 * rows[1].number.value:.0f}% of token 1's variance, without a mask"
         f" {100 * rows[2].number.value:.0f}%.",
         (
-            Panel(first, "number of keys n", "variance that attention writes", log=True),
+            Panel(
+                first, "number of keys n", "variance that attention writes", log=True, log_y=True
+            ),
             Panel(tuple(deep), "number of keys n", "variance after the last block", log=True),
         ),
     )

@@ -20,8 +20,8 @@ WIDTH = 5.2
 """Of the figure, inches: a panel and its legend."""
 HEIGHT, ROW, FACT = 1.9, 0.125, 0.11
 """Of a panel, of a category that has a row to itself, and of a line of text, inches."""
-LETTERS = 104
-"""Letters of text that go into the figure's width."""
+LETTERS, TITLE_LETTERS = 104, 78
+"""Letters of text and of the title that go into the figure's width."""
 
 
 class Line(NamedTuple):
@@ -103,7 +103,7 @@ def plot(title: str, panels: Sequence[Panel], facts: Sequence[str] = ()) -> Figu
         axes = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
         for ax, panel in zip(axes, panels, strict=True):
             draw(ax, panel)
-        figure.suptitle(fill(title, LETTERS), ha="left", x=0.02, weight="bold", fontsize=7)
+        figure.suptitle(fill(title, TITLE_LETTERS), ha="left", x=0.02, weight="bold", fontsize=7)
         if below:
             figure.supxlabel("\n".join(below), ha="left", x=0.02, fontsize=6)
     return figure
