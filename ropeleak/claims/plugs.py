@@ -77,8 +77,10 @@ def experiment(lab: Lab, compared: Stacks) -> Evidence:
         f" d′ to {opened.d_prime:.2g}: variance that grows with the number of keys is a ruler too.",
         (
             Panel(
-                (curve("mask, theory", x, [sqrt(row.mask / none.mask) for row in table]),
-                 curve("residual, theory", x, [sqrt(row.residual / none.residual) for row in table])),
+                tuple(
+                    curve(f"{h}, theory", x, [sqrt(getattr(r, h) / getattr(none, h)) for r in table])
+                    for h in PLUGS
+                ),
                 "intervention", "leak over the decoder's, last block (RMS)", names,
             ),
             Panel((curve("d′, theory", x, [row.d_prime for row in table]),), "intervention",
