@@ -52,7 +52,7 @@ def details(findings: Findings, lab: Lab) -> str:
     parts = []
     for name, finding in findings.items():
         found = finding.evidence
-        parts.append(f"## {name}\n\n{finding.claim.question} {found.says}\n")
+        parts.append(f"### {name}\n\n{finding.claim.question} {found.says}\n")
         if found.table:
             parts.append(ledger.variants_markdown(finding))
     return "\n".join(parts)

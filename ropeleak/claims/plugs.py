@@ -66,6 +66,10 @@ def experiment(lab: Lab, compared: Stacks) -> Evidence:
     ]  # fmt: skip
     names, x = tuple(row.intervention.name for row in table), range(len(table))
     none = table[0]
+
+    def left_of(hole: str) -> list[float]:
+        return [sqrt(getattr(row, hole) / getattr(none, hole)) for row in table]
+
     return Evidence(
         tuple(rows),
         f"{PLUGS['mask'].capitalize()} leaves {100 * rows[0].number.value:.1f}% of the mask leak²"
@@ -77,10 +81,7 @@ def experiment(lab: Lab, compared: Stacks) -> Evidence:
         f" d′ to {opened.d_prime:.2g}: variance that grows with the number of keys is a ruler too.",
         (
             Panel(
-                tuple(
-                    curve(f"{h}, theory", x, [sqrt(getattr(r, h) / getattr(none, h)) for r in table])
-                    for h in PLUGS
-                ),
+                tuple(curve(f"{hole}, theory", x, left_of(hole)) for hole in PLUGS),
                 "intervention", "leak over the decoder's, last block (RMS)", names,
             ),
             Panel((curve("d′, theory", x, [row.d_prime for row in table]),), "intervention",
