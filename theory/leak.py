@@ -188,9 +188,9 @@ def _band(nodes: bytes, context: int, widest: int, queries: range) -> Band:
         found = np.union1d(coarse.nodes[coarse.nodes < count], [count - 1])
         keys[row, : found.size] = found
         share[row, : found.size] = Grid(found, count).cell / count
-        query = keys[row] + offsets[row]
-        among = share[row] * ((query >= queries.start) & (query < queries.stop))
-        counted[row] = among / max(among.sum(), _TINY)
+        at = keys[row] + offsets[row]
+        among = share[row] * ((at >= queries.start) & (at < queries.stop))
+        counted[row] = among / among.sum() if among.any() else share[row]
     entries = _entries(queries, np.arange(1, widest + 1))
     weight = _offset_weights(offsets, entries)
     centring = weight[:, None, None] * _centring(share, counted)
