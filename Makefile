@@ -65,7 +65,7 @@ pages: $(STAMP) ## run the commands and code of README and docs again and put in
 docs: $(STAMP) ## build the documentation into out/site; a warning is an error
 	$(BIN)/python -m tools.docs
 
-ledger: $(STAMP) ## run the claims in full (about 20 minutes, resumable); their verdicts go into the README
+ledger: $(STAMP) ## run the claims in full (about 20 minutes, resumable); their verdicts go into README and docs
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tools.ledger
 
 training: $(STAMP) ## train small decoders and measure them (2 hours on two processors, resumable)

@@ -52,6 +52,14 @@ def approximations(stack: Stack, largest: float) -> list[str]:
             "scores and values of tokens with different norms are averaged with mean-field weights",
         ),
         (
+            any(a.sink_bias for a in stack.attention),
+            "sink bias: attention to token 0 is up to 10% too low in deep blocks of few heads",
+        ),
+        (
+            any(a.sink_bias and a.softmax.softcap for a in stack.attention),
+            "the soft cap takes a sink bias by its mean",
+        ),
+        (
             any(a.softmax.kind == "sigmoid" for a in stack.attention),
             "sigmoid attention: correlations between the weights of two queries are left out",
         ),

@@ -79,7 +79,10 @@ def test_thresholds_are_the_constants_of_their_modules() -> None:
         },
         "closed-origin": {(n, "below", 0.5, "refuted") for n in ("contents", "lengths", "rope")},
         "fifty-vs-hundred": {("probe", "above", 0.6915, "refuted")},
-        "bos-anchor": {("random", "above", 0.25, "refuted")},
+        "bos-anchor": {
+            ("random, early", "above", 0.25, "refuted"),
+            ("random, late", "above", 0.25, "refuted"),
+        },
         "ntk-suppresses": {
             ("NTK", "above", -0.1, "refuted"), ("NTK", "above", 0.1, "not at initialisation"),
         },
@@ -95,6 +98,26 @@ def test_thresholds_are_the_constants_of_their_modules() -> None:
         },
         "plugs": {
             ("mask left", "above", 0.02, "refuted"), ("residual left", "above", 0.02, "refuted"),
+        },
+        "score-maps": {
+            ("nearby", "above", 0.0, "refuted"), ("distortion", "above", 0.0, "refuted"),
+        },
+        "variance-shrinkage": {
+            ("exponent", "below", -0.9, "refuted"), ("kept", "below", 1.0, "refuted"),
+        },
+        "nearby-similarity": {
+            ("depth 1", "above", 0.5, "refuted"), ("bidirectional", "below", 0.52, "refuted"),
+        },
+        "residual-rollout": {
+            ("collapse", "above", 0.5, "refuted"), ("kept", "below", 0.9, "refuted"),
+            ("first over least", "above", 1.0, "refuted"),
+            ("last over least", "above", 1.0, "refuted"),
+        },
+        "mask-comparison": {
+            ("causal", "above", 2.0, "refuted"), ("window", "above", 2.0, "refuted"),
+            ("slower", "below", 1.0, "refuted"), ("full", "below", 1.1, "refuted"),
+            ("prefix", "above", 0.9, "refuted"),
+            ("prefix, uneven", "below", 1.1, "refuted"),
         },
     }  # fmt: skip
     assert {name: set(map(tuple, claims.load(name).rule.tests)) for name in IDS} == fixed
