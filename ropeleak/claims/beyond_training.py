@@ -11,7 +11,7 @@ from .claim import Claim, Evidence, Panel, Stacks
 from .lab import Budget, Lab, Statistics
 from .number import Curve, Means, Row, curve, exact, measured, predicted
 from .rule import Condition, Rule
-from .stacks import FACTOR, decoder, predicted_square, ropes, total_square
+from .stacks import FACTOR, decoder, predicted_at, predicted_square, ropes, total_square
 
 UNSEEN = 0.01
 """Least share of the circle, averaged over pairs, that only the longer context shows."""
@@ -100,13 +100,16 @@ def experiment(lab: Lab, compared: Stacks) -> Evidence:
     def wider(long: Means, short: Means) -> float:
         return at_end(long) - at_end(short)
 
-    log_z = lab.predict(compared["none"])["log_z"].values[0]
+    log_z = [
+        predicted_at(lab.predict(compared["none"]), "log_z", position, 0).value
+        for position in (trained - 1, compared["none"].context - 1)
+    ]
     times = f"{FACTOR:g} times the trained length"
     rows = [
         Row("new angles", "share of the circle that only the longer context shows, unscaled",
             exact(new_angles(compared["none"], trained))),
         Row("ln Z beyond", f"E ln Z at {times} less at its end, block 1 (nats)",
-            predicted(log_z[-1] - log_z[trained - 1]), measured(beyond, draws["none"])),
+            predicted(log_z[1] - log_z[0]), measured(beyond, draws["none"])),
         *(Row(f"growth, {name}", f"total leak² at {times} over at it, scaling {name}, last block",
               predicted(expected[name].value / expected["trained"].value),
               measured(growth, draws[name], draws["trained"])) for name in MEASURED),

@@ -128,6 +128,8 @@ def combined(names: Iterable[str]) -> Intervention:
         " + ".join(part.name for part in parts) or "none",
         tuple(change for part in parts for change in part.changes),
         "; ".join(part.cost for part in parts) or "nothing",
+        mask=next((part.mask for part in parts if part.mask), ""),
+        residual=next((part.residual for part in parts if part.residual), ""),
         burn_in=any(part.burn_in for part in parts),
     )
 

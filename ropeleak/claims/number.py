@@ -46,7 +46,7 @@ class Number:
     def __str__(self) -> str:
         """Return the value and its standard error, or in words why it has none."""
         if self.se is not None:
-            return f"{_rounded(self.value, self.se)} ± {self.se:.1g}"
+            return f"{_rounded(self.value, self.se)} ± {float(f'{self.se:.1g}'):g}"
         return f"{self.value:.3g}" + (f" ({self.source})" if self.source in SAID else "")
 
 

@@ -197,6 +197,15 @@ def test_measurements_are_taken_up(tmp_path: Path) -> None:
     assert calls == []
 
 
+def test_long_contexts_are_predicted_on_a_grid() -> None:
+    lab = tiny(draws=3)
+    lab.budget = lab.budget._replace(long=320)
+    rows = {row.name: row for row in claims.load("beyond-training").run(lab).evidence.rows}
+    theory, found = rows["ln Z beyond"].theory, rows["ln Z beyond"].measured
+    assert theory is not None and found is not None and found.se
+    assert abs(theory.value - found.value) < HARDLY * found.se
+
+
 def test_seeds_have_files_of_their_own(tmp_path: Path) -> None:
     stack = claims.load("window-accumulates").stacks(TINY)["window"]
     for count, seed in enumerate((0, 1), 1):

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from ropeleak import RopeleakError, claims
-from ropeleak.claims.number import Number, jackknife, mean_of, measured
+from ropeleak.claims.number import (
+    Number,
+    exact,
+    in_wide_limit,
+    jackknife,
+    mean_of,
+    measured,
+    predicted,
+)
 from ropeleak.claims.rule import VERDICTS, Condition, Rule
 
 IDS = claims.names()
@@ -134,6 +142,17 @@ def test_words_name_every_condition(name: str) -> None:
 def test_unknown_claims_are_refused() -> None:
     with pytest.raises(RopeleakError, match="did you mean bos-anchor"):
         claims.load("bos-ancor")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (Number(847.3, 12.0), "847 ± 10"), (Number(0.12345, 0.0021), "0.123 ± 0.002"),
+        (exact(3), "3 (exact)"), (predicted(0.5), "0.5"), (in_wide_limit(2), "2 (wide limit)"),
+    ],
+)  # fmt: skip
+def test_numbers_say_how_sure_they_are(number: Number, words: str) -> None:
+    assert str(number) == words
 
 
 def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
