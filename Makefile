@@ -3,13 +3,18 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help predict test lint bench formulas ladder readme ledger lock package clean
+.PHONY: help predict test lint bench formulas ladder validate validate-quick pages docs ledger training \
+	lock package clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 MODEL := llama-3.1-8b
+
+# PyTorch without CUDA: where its wheels are, on systems whose usual ones have it.
+TORCH := torch==2.13.0
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
 
 # The Python that makes .venv: `make test PYTHON=/path/to/python` chooses another.
 ifndef PYTHON
@@ -19,7 +24,7 @@ PYTHON := $(shell for name in python3.13 python3.12 python3.11 python3 python3.1
 endif
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 predict: $(STAMP) ## predict the leak of a bundled model; writes its plot under out/
 	@mkdir -p out
@@ -28,31 +33,47 @@ predict: $(STAMP) ## predict the leak of a bundled model; writes its plot under 
 test: $(STAMP) ## run the tests
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q
 
-lint: $(STAMP) ## check style, formatting, types, layers and the README
+lint: $(STAMP) ## check style, formatting, types, layers, README and docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy ropeleak tests tools $(wildcard benchmarks)
+	$(BIN)/mypy ropeleak tests tools $(wildcard benchmarks paper/training)
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/packaging/test_readme.py
+	$(BIN)/python -m pytest -q tests/packaging/test_pages.py
 
 bench: $(STAMP) ## time predictions and measurements, against PyTorch if it is there
 	$(BIN)/python -m benchmarks
 
-formulas: $(STAMP) ## write the formulas that predictions compute with anew from the theorems
+formulas: $(STAMP) ## write the formulas that the numbers are computed with anew from the theorems
 	$(BIN)/python -m tools.integrands
+	$(BIN)/python -m tools.rounding
+	$(BIN)/python -m tools.closed_forms
 
 ladder: $(STAMP) ## compare theories and Monte Carlo again (minutes); writes docs/ladder.md
 	$(BIN)/python -m tools.ladder
 
-readme: $(STAMP) ## run the README's commands again and put in what they print
-	$(BIN)/python -m tools.readme
+validate: $(VENV)/.validate ## compare with transformers' models (an hour, resumable); writes docs/reality.md
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tools.reality
+
+validate-quick: $(VENV)/.validate ## the same in small, as tests (minutes)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q tests/reality
+
+pages: $(STAMP) ## run the commands and code of README and docs again and put in what they print
+	$(BIN)/python -m tools.pages
+
+docs: $(STAMP) ## build the documentation into out/site; a warning is an error
+	$(BIN)/python -m tools.docs
 
 ledger: $(STAMP) ## run the claims in full (about 20 minutes, resumable); their verdicts go into the README
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tools.ledger
 
+training: $(STAMP) ## train small decoders and measure them (2 hours on two processors, resumable)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m paper.training run
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m paper.training measure
+	$(BIN)/python -m paper.training summarise
+
 lock: $(STAMP) ## resolve requirements.lock anew from pyproject.toml
 	$(PIP) install --quiet uv
-	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --upgrade --quiet \
+	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --extra docs --upgrade --quiet \
 		--custom-compile-command 'make lock' pyproject.toml -o requirements.lock
 
 package: $(STAMP) ## build the sdist and the wheel, install the wheel elsewhere and run it
@@ -67,6 +88,12 @@ clean: ## remove .venv and everything that was made
 
 $(STAMP): $(VENV)/.locked pyproject.toml
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.validate: $(STAMP)
+	@$(BIN)/python -c 'import torch' 2>/dev/null || { echo 'installing PyTorch for CPUs'; \
+		$(PIP) install --quiet --extra-index-url $(TORCH_INDEX) $(TORCH); }
+	@$(PIP) install --quiet --no-build-isolation --editable '.[validate]'
 	@touch $@
 
 $(VENV)/.locked: requirements.lock

@@ -4,7 +4,8 @@ import sys
 from importlib import import_module
 
 BENCHMARKS = (
-    "predict", "softmax_table", "task_a", "task_b", "scaling", "variance", "memory", "start",
+    "predict", "softmax_table", "task_a", "task_b", "given_weights", "scaling", "variance",
+    "memory", "start",
 )  # fmt: skip
 
 

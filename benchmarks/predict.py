@@ -4,8 +4,6 @@ Every case runs in a process of its own: one prediction to warm up, then the med
 """
 
 import os
-import resource
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -18,6 +16,8 @@ from rich.table import Table
 
 from ropeleak.catalog import load
 from ropeleak.theory.mean_field import Positions, predict
+
+from . import peak
 
 
 class Case(NamedTuple):
@@ -66,10 +66,8 @@ def measure(case: Case) -> Timing:
         after = psutil.cpu_times()
         busy = (after.user + after.system) - (before.user + before.system)
         runs.append((wall, own, max(busy - own, 0.0) / wall))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    unit = 1 if sys.platform == "darwin" else 1024
     seconds, own, others = (median(column) for column in zip(*runs, strict=True))
-    return Timing(seconds, own, peak * unit / 2**30, found.sizes["query"], others)
+    return Timing(seconds, own, peak.gigabytes(), found.sizes["query"], others)
 
 
 def run() -> None:

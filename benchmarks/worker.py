@@ -2,10 +2,11 @@
 
 import json
 import os
-import resource
 import sys
 import time
 from importlib import import_module
+
+from . import peak
 
 
 def main() -> None:
@@ -15,15 +16,14 @@ def main() -> None:
     run = getattr(module, program["function"])(**program["arguments"])
     run()
     print(json.dumps({"ready": True}), flush=True)
-    unit = 1 if sys.platform == "darwin" else 1024
     for _ in sys.stdin:
+        peak.forget()
         before, start = os.times(), time.perf_counter()
         run()
         seconds, after = time.perf_counter() - start, os.times()
         cpu = after.user + after.system - before.user - before.system
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
         note = getattr(run, "note", "")
-        answer = {"seconds": seconds, "cpu": cpu, "gigabytes": peak, "note": note}
+        answer = {"seconds": seconds, "cpu": cpu, "gigabytes": peak.gigabytes(), "note": note}
         print(json.dumps(answer), flush=True)
 
 

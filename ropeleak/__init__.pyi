@@ -12,3 +12,4 @@ from .spec import Norm as Norm
 from .spec import Rope as Rope
 from .spec import Softmax as Softmax
 from .spec import Stack as Stack
+from .sweeps.api import sweep as sweep

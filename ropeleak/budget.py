@@ -1,4 +1,4 @@
-"""How much memory a computation may use."""
+"""How much memory a computation may use, and how many processors."""
 
 import os
 
@@ -28,3 +28,11 @@ def allowed_bytes() -> float:
             f"ROPELEAK_MEMORY_GB={text!r} is not a positive number: set it to the gigabytes to use"
         )
     return min(budget * 2**30, 0.9 * psutil.virtual_memory().available)
+
+
+def available_threads() -> int:
+    """Return how many processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1

@@ -49,6 +49,8 @@ def keys_seen(attention: "Attention") -> str:
             words += f" + {attention.sinks} first"
     elif attention.chunk is not None:
         words = f"chunk {attention.chunk}"
+    elif attention.prefix:
+        words = f"prefix {attention.prefix}"
     else:
         words = "full"
     return words if attention.rope is not None else f"{words}, NoPE"
@@ -117,6 +119,8 @@ def _mlp_gain(stack: "Stack") -> Callable[[int], float]:
     return lambda block: 0.0 if stack.mlp[block].kind == "none" else stack.mlp_gain(block)
 
 
+AT_INIT = ("score_std σ", "attention_gain γ", "embedding_var v0", "mlp_gain")
+"""Rows that tell nothing of trained weights."""
 ROWS: dict[str, Callable[["Stack"], str]] = {
     "shape": _shape,
     "attention": keys_words,
@@ -132,6 +136,6 @@ ROWS: dict[str, Callable[["Stack"], str]] = {
 """What `numbers` tells, by name: one row each."""
 
 
-def numbers(stack: "Stack") -> dict[str, str]:
-    """Return what decides an architecture's leak, in words, by name."""
-    return {name: row(stack) for name, row in ROWS.items()}
+def numbers(stack: "Stack", at_init: bool = True) -> dict[str, str]:
+    """Return what decides an architecture's leak, in words, by name; at initialisation or not."""
+    return {name: row(stack) for name, row in ROWS.items() if at_init or name not in AT_INIT}

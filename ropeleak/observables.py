@@ -23,6 +23,10 @@ class Observable:
     definition: str
 
 
+GIVEN = "given-weights"
+"""Method of numbers about one set of weights; all others are about random ones."""
+HEADS = ("head_leak_mask", "head_leak_residual", "head_leak_total", "head_sink")
+"""Observables of single heads, which only given weights have: random heads are all alike."""
 VARIANCE = "per-coordinate variance"
 OBSERVABLES: dict[str, Observable] = {
     row.name: row
@@ -51,6 +55,14 @@ OBSERVABLES: dict[str, Observable] = {
                    " offset"),
         Observable("leak_total", ("block",), "nats RMS", "total leak",
                    "RMS over the band of score - ln Z, less its mean at the same offset"),
+        Observable("head_leak_mask", ("block", "head"), "nats RMS", "mask leak of a head",
+                   "as leak_mask, of one head"),
+        Observable("head_leak_residual", ("block", "head"), "nats RMS", "residual leak of a head",
+                   "as leak_residual, of one head"),
+        Observable("head_leak_total", ("block", "head"), "nats RMS", "total leak of a head",
+                   "as leak_total, of one head"),
+        Observable("head_sink", ("block", "head", "query"), "attention weight",
+                   "attention of a head to token 0", "E a_i0 of one head"),
         Observable("reach", ("depth",), "tokens", "reach of BOS",
                    "last position that token 0 can influence"),
         Observable("K", ("depth", "query", "key"), VARIANCE, "kernel of one content",
@@ -65,6 +77,7 @@ OBSERVABLES: dict[str, Observable] = {
 COORDINATES = {
     "depth": ("blocks", "depth: 0 is the embedding, l is after block l"),
     "block": ("", "block"),
+    "head": ("", "head, from 0 on"),
     "query": ("tokens", "query position"),
     "key": ("tokens", "key position"),
 }
@@ -90,7 +103,9 @@ def dataset(
     attrs
         What produced the numbers.
     """
+    heads = next((v.shape[1] for name, v in variables.items() if name.startswith("head_")), 0)
     coordinates = {
+        "head": np.arange(heads),
         "depth": np.arange(n_blocks + 1),
         "block": np.arange(1, n_blocks + 1),
         "query": positions,
@@ -99,18 +114,25 @@ def dataset(
     data: dict[str, Any] = {}
     used: set[str] = set()
     for name, values in variables.items():
-        row = OBSERVABLES[name.removesuffix("_se")]
-        error = "standard error of the " if name.endswith("_se") else ""
-        data[name] = (
-            row.dims,
-            values,
-            {"units": row.unit, "long_name": error + row.long_name, "definition": row.definition},
-        )
-        used.update(row.dims)
+        dims = OBSERVABLES[name.removesuffix("_se")].dims
+        data[name] = dims, values, metadata(name)
+        used.update(dims)
     result = xr.Dataset(
         data, {name: coordinates[name] for name in COORDINATES if name in used}, dict(attrs)
     )
-    for name in used:
-        unit, long_name = COORDINATES[name]
-        result[name].attrs.update({"units": unit, "long_name": long_name})
+    describe_coordinates(result)
     return result
+
+
+def metadata(name: str) -> dict[str, str]:
+    """Return unit, name in words and definition of a variable or of its standard error."""
+    row = OBSERVABLES[name.removesuffix("_se")]
+    error = "standard error of the " if name.endswith("_se") else ""
+    return {"units": row.unit, "long_name": error + row.long_name, "definition": row.definition}
+
+
+def describe_coordinates(found: xr.Dataset) -> None:
+    """Give the coordinates of a dataset that are observables' dimensions their units and names."""
+    for name, (unit, long_name) in COORDINATES.items():
+        if name in found.coords:
+            found[name].attrs.update({"units": unit, "long_name": long_name})

@@ -11,14 +11,17 @@ import numpy as np
 import xarray as xr
 
 from .errors import RopeleakError
+from .observables import GIVEN
 from .selection import at_position, pair_of_positions, representative_blocks
 from .spec import Stack
+from .weights.files import config_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from .simulate import Progress
+    from .weights import Files
+    from .weights import Source as Contents
 
 Source = Union[Stack, str, "os.PathLike[str]", Mapping[str, Any]]
 Keep = Literal["summary", "full"]
@@ -102,74 +105,95 @@ def predict(
     from ropeleak.theory.methods import predictor
 
     run = predictor(method, seed=seed, heads=heads)
-    with _in_range(stack):
+    with in_range(stack):
         return Result(run(stack, keep=keep, positions=positions, progress=progress))
 
 
 def measure(
-    source: Source,
+    source: Source | None = None,
     *,
     context: int | None = None,
     width: int | None = None,
     draws: int | None = None,
-    contents: int = 8,
+    contents: "Contents | None" = None,
     seed: int = 0,
     target_se: float | None = None,
     keep: Keep = "summary",
     threads: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
-    progress: "Callable[[Progress], None] | None" = None,
+    progress: "Callable[[Any], None] | None" = None,
+    weights: "Files | None" = None,
+    bos_token: int | None = None,
 ) -> "Result":
-    """Measure what `predict` predicts, on random weights of finite width (Monte Carlo).
+    """Measure what `predict` predicts: on random weights (Monte Carlo), or in given ones.
 
     Parameters
     ----------
     source, context, keep
-        As in `predict`.
+        As in `predict`; of given weights the ``config.json`` beside them unless given.
     width
         Measure a narrow stand-in with this ``d_model`` instead: see `Stack.proxy`.
     draws
         Draws of weights; 100 unless given, or as many as ``target_se`` takes.
     contents
-        Contents that run through each draw.
+        Contents that run through each draw, 8 unless given. Of given weights: how many contents
+        of random tokens, 36 unless given; or token ids without BOS, one row a content; or the
+        path of a text or of a ``.npy`` file of ids.
     seed
         Decides every random number: the same seed gives the same numbers.
     target_se
         Largest standard error of the leaks (nats RMS) and the beacon that is wanted.
     threads
-        Draws made at the same time; as many as there are processors unless given.
+        Draws made, or batches of contents run, at the same time; as many as there are processors
+        unless given.
     checkpoint
         File that is written every few seconds and taken up where it exists.
     progress
-        Called after every draw.
+        Called with a `ropeleak.simulate.Progress` after every draw; of given weights, with the
+        number of finished blocks.
+    weights
+        A ``.safetensors`` file, a folder that holds one or a sharded checkpoint, or arrays by
+        name: see `ropeleak.simulate.measure_weights`.
+    bos_token
+        Token id of BOS in given weights; what their ``config.json`` says unless given.
 
     Raises
     ------
     RopeleakError
-        If the source cannot be measured, a number is out of range, there is too little memory, or
-        the checkpoint cannot be used.
+        If the source cannot be measured, a number is out of range, there is too little memory,
+        weights or contents cannot be read or do not fit, or the checkpoint cannot be used.
 
     Examples
     --------
     >>> result = measure("pythia-160m", context=64, width=128, draws=20)  # doctest: +SKIP
     >>> float(result.dataset["leak_mask_se"].max())  # doctest: +SKIP
+    >>> result = measure(weights="path/to/model", contents="book.txt")  # doctest: +SKIP
     """
-    stack = load_stack(source, context)
+    stack = load_stack(config_of(weights) if source is None else source, context)
     from ropeleak import simulate
 
+    common: dict[str, Any] = {"seed": seed, "keep": keep, "threads": threads,
+                              "checkpoint": checkpoint, "progress": progress}  # fmt: skip
+    if contents is not None:
+        common["contents"] = contents
+    if weights is not None:
+        refuse_of_weights(width=width, draws=draws, target_se=target_se)
+        return Result(simulate.measure_weights(stack, weights, bos_token=bos_token, **common))
     if width is not None:
         stack = stack.proxy(width)
-    with _in_range(stack):
-        return Result(
-            simulate.measure(
-                stack, draws=draws, contents=contents, seed=seed, target_se=target_se, keep=keep,
-                threads=threads, checkpoint=checkpoint, progress=progress,
-            )
-        )  # fmt: skip
+    with in_range(stack):
+        return Result(simulate.measure(stack, draws=draws, target_se=target_se, **common))
+
+
+def refuse_of_weights(**options: object) -> None:
+    """Raise `RopeleakError` for an option of random weights that is not None."""
+    for name, value in options.items():
+        if value is not None:
+            raise RopeleakError(f"{name}={value} is for random weights: leave it or weights out")
 
 
 @contextmanager
-def _in_range(stack: Stack) -> Iterator[None]:
+def in_range(stack: Stack) -> Iterator[None]:
     """Turn an overflow into a sentence about the numbers that lead to it."""
     try:
         with np.errstate(over="raise", divide="raise", invalid="raise"):
@@ -263,8 +287,15 @@ class Result:
         """What the numbers leave out of the model, one sentence each."""
         return [line for line in self.dataset.attrs.get("approximations", "").split("\n") if line]
 
+    @property
+    def is_given(self) -> bool:
+        """Whether the numbers are about given weights, not about random ones."""
+        return bool(self.dataset.attrs.get("method") == GIVEN)
+
     def ruler(self, i: int, i2: int) -> xr.Dataset:
         """Return how well the same token at positions ``i`` and ``i2`` can be told apart.
+
+        Predicted for random weights of this architecture.
 
         Returns
         -------
@@ -275,12 +306,16 @@ class Result:
         Raises
         ------
         RopeleakError
-            If a position is outside the context.
+            If a position is outside the context, or the numbers are about given weights.
         """
+        if self.is_given:
+            raise RopeleakError(
+                "rulers are predictions for random weights: predict(result.stack) has them"
+            )
         if (i, i2) not in self._rulers:
             from ropeleak.theory import ruler as module
 
-            with _in_range(self.stack):
+            with in_range(self.stack):
                 self._rulers[i, i2] = module.ruler(self.stack, i, i2)
         return self._rulers[i, i2]
 
@@ -328,7 +363,7 @@ class Result:
         from .verdict import sentences
 
         pair = pair_of_positions(self.stack.context)
-        ruler = self.ruler(*pair) if len(pair) == 2 else None
+        ruler = self.ruler(*pair) if len(pair) == 2 and not self.is_given else None
         return "\n".join(sentences(self.dataset, self.stack, ruler, pair))
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> "Figure":
@@ -361,7 +396,7 @@ class Result:
 
 def plot_all(results: Mapping[str, Result], path: str | os.PathLike[str] | None = None) -> "Figure":
     """Draw results over each other, by label, as `Result.plot` does for one."""
-    from ropeleak.figures import prediction, style
+    from ropeleak.drawing import prediction, style
 
     from .output import atomic, check_figure
 
@@ -384,7 +419,7 @@ def plot_agreement(
     RopeleakError
         If the file cannot be written or its suffix names no known format.
     """
-    from ropeleak.figures import agreement, style
+    from ropeleak.drawing import agreement, style
 
     from .output import atomic, check_figure
 

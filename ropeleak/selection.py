@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -27,6 +28,32 @@ def pair_of_positions(context: int) -> tuple[int, ...]:
     return first, max(context // 2, first + 1)
 
 
+def between(
+    nodes: NDArray[np.int64], positions: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return the nodes around positions, and how far in ``ln(1+i)`` each is on the way.
+
+    Parameters
+    ----------
+    nodes
+        Increasing positions (G,).
+    positions
+        Any positions (N,); before the first node and after the last one they count as these.
+
+    Returns
+    -------
+    left, right, share
+        ``(1 - share) * f[left] + share * f[right]`` interpolates ``f`` (N,).
+    """
+    right = np.clip(np.searchsorted(nodes, positions), 0, nodes.size - 1)
+    left = np.where(nodes[right] > positions, np.maximum(right - 1, 0), right)
+    low, high = np.log1p(nodes[left]), np.log1p(nodes[right])
+    share = (np.log1p(np.clip(positions, nodes[0], nodes[-1])) - low) / np.where(
+        left < right, high - low, 1.0
+    )
+    return left, right, np.where(left < right, share, 0.0)
+
+
 def at_position(values: "xr.DataArray", position: int) -> "xr.DataArray":
     """Return a quantity at one query position, interpolated in ``ln(1+i)`` between the grid's.
 
@@ -37,15 +64,51 @@ def at_position(values: "xr.DataArray", position: int) -> "xr.DataArray":
     position
         ``0 .. T-1``.
     """
-    query = np.asarray(values["query"].values)
-    right = int(np.clip(np.searchsorted(query, position), 0, query.size - 1))
-    if query[right] == position or right == 0:
-        return values.isel(query=right, drop=True)
-    left = right - 1
-    low, high = np.log1p(query[left]), np.log1p(query[right])
-    weight = min(float((np.log1p(position) - low) / (high - low)), 1.0)
+    (left,), (right,), (share,) = between(values["query"].values, np.array([position]))
     below, above = values.isel(query=left, drop=True), values.isel(query=right, drop=True)
-    return (1 - weight) * below + weight * above
+    return below if left == right else (1 - share) * below + share * above
+
+
+def common_position(dataset: "xr.Dataset") -> int | None:
+    """Return the position that a sweep is told at: that of reports, or the nearest there is.
+
+    Parameters
+    ----------
+    dataset
+        Of `ropeleak.sweep`. The position was kept of every point that was computed; None where
+        there is no such position.
+    """
+    points = dataset["status"].dims
+    name = next((n for n, array in dataset.data_vars.items() if "query" in array.dims), None)
+    if name is None:
+        return None
+    values = dataset[name]
+    there = values.notnull().any([dim for dim in values.dims if dim not in (*points, "query")])
+    query = dataset["query"].values[(there | (dataset["status"] != 1)).all(points).values]
+    if not query.size:
+        return None
+    wanted = (pair_of_positions(int(query[-1]) + 1) or (0,))[-1]
+    return int(query[np.abs(query - wanted).argmin()])
+
+
+def headline(dataset: "xr.Dataset", name: str, position: int | None) -> "xr.DataArray":
+    """Return one number for every point of a sweep: of its last block, at a position.
+
+    Parameters
+    ----------
+    dataset
+        Of `ropeleak.sweep`.
+    name
+        A variable over ``block`` or ``depth``, and over ``query`` perhaps.
+    position
+        `common_position`.
+    """
+    values = dataset[name]
+    if "query" in values.dims:
+        values = at_position(values, position or 0)
+    dim = "block" if "block" in values.dims else "depth"
+    last = np.maximum(values.notnull().sum(dim) - 1, 0)
+    return values.isel({dim: last}).drop_vars(dim)
 
 
 def representative_blocks(dataset: "xr.Dataset", max_rows: int | None = None) -> list[int]:

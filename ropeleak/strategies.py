@@ -65,8 +65,15 @@ def rope_types() -> "SearchStrategy[RopeType]":
     return st.sampled_from(get_args(RopeType))
 
 
-def positions(max_position: int = 2**20) -> "SearchStrategy[int]":
+def positions(max_position: int = 2**20, near: Sequence[int] = ()) -> "SearchStrategy[int]":
     """Positions from 0 to ``max_position``: half of them next to a limit, the others anywhere.
+
+    Parameters
+    ----------
+    max_position
+        The largest.
+    near
+        Limits of one's own, such as a trained context, tried as often as all `NASTY_POSITIONS`.
 
     Raises
     ------
@@ -76,11 +83,19 @@ def positions(max_position: int = 2**20) -> "SearchStrategy[int]":
     if max_position < 0:
         raise RopeleakError(f"max_position={max_position} must not be negative: give 0 or more")
     nasty = [p for p in NASTY_POSITIONS if p < max_position]
-    return st.sampled_from([*nasty, max_position]) | st.integers(0, max_position)
+    found = st.sampled_from([*nasty, max_position]) | st.integers(0, max_position)
+    own = sorted({p for limit in near for p in (limit - 1, limit, limit + 1)})
+    own = [p for p in own if 0 <= p <= max_position]
+    return found | st.sampled_from(own) if own else found
 
 
 def rows(
-    max_position: int = 2**20, *, min_size: int = 1, max_size: int = 6, contiguous: bool = False
+    max_position: int = 2**20,
+    *,
+    min_size: int = 1,
+    max_size: int = 6,
+    contiguous: bool = False,
+    near: Sequence[int] = (),
 ) -> "SearchStrategy[tuple[int, ...]]":
     """The positions of the tokens of one row.
 
@@ -92,16 +107,19 @@ def rows(
         Number of tokens.
     contiguous
         Whether each position follows the one before; else they are any, in any order.
+    near
+        As `positions` takes it.
     """
+    one = positions(max_position, near)
     if not contiguous:
-        return st.lists(positions(max_position), min_size=min_size, max_size=max_size).map(tuple)
+        return st.lists(one, min_size=min_size, max_size=max_size).map(tuple)
     most = min(max_size, max_position + 1)
 
     def row(end: int, length: int) -> tuple[int, ...]:
         last = max(end, length - 1)
         return tuple(range(last - length + 1, last + 1))
 
-    return st.builds(row, positions(max_position), st.integers(min(min_size, most), most))
+    return st.builds(row, one, st.integers(min(min_size, most), most))
 
 
 @st.composite

@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from .describe import keys_seen, percent, sig, spread
+from .observables import GIVEN
 from .selection import at_position
 
 if TYPE_CHECKING:
@@ -52,9 +53,10 @@ def sentences(
 def mask(dataset: xr.Dataset, stack: "Stack") -> str:
     """Return what the softmax denominator leaks, and in which blocks."""
     leak = _values(dataset, "leak_mask")
+    where = "In these weights" if dataset.attrs.get("method") == GIVEN else "At initialisation"
     if all(attention.softmax.kind == "sigmoid" for attention in stack.attention):
         return (
-            "At initialisation, the mask shifts no log-attention: sigmoid attention has no softmax"
+            f"{where}, the mask shifts no log-attention: sigmoid attention has no softmax"
             " denominator."
         )
     if stack.context < SHORTEST or not np.isfinite(leak).any():
@@ -65,10 +67,10 @@ def mask(dataset: xr.Dataset, stack: "Stack") -> str:
     top = float(np.nanmax(leak))
     if top < NOTHING:
         return (
-            "At initialisation, the softmax denominator carries no absolute position: the mask"
+            f"{where}, the softmax denominator carries no absolute position: the mask"
             f" leaks nothing in any block (keys: {spread_words(stack)})."
         )
-    head = "At initialisation, the softmax denominator shifts log-attention by "
+    head = f"{where}, the softmax denominator shifts log-attention by "
     early = "between early and late queries"
     factor = f"a factor of {sig(exp(min(top, 700)))} in attention at the same offset"
     if _alike(leak):

@@ -2,3 +2,8 @@ from .maps import score_maps as score_maps
 from .measurement import Measurement as Measurement
 from .measurement import Progress as Progress
 from .measurement import measure as measure
+from .tracing import Trace as Trace
+from .tracing import trace as trace
+from .trained import CONTENTS as CONTENTS
+from .trained import WeightsMeasurement as WeightsMeasurement
+from .trained import measure_weights as measure_weights

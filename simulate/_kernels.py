@@ -7,6 +7,7 @@ positions is a vector operation without transposes or horizontal sums. Kernels v
 """
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,8 +80,18 @@ class Rows(NamedTuple):
     pairs: Any
 
 
+class Vectors(NamedTuple):
+    """Biases of a group's queries, keys and values, and gains of its QK-norm; empty for none."""
+
+    query: Any
+    key: Any
+    value: Any
+    query_gain: Any
+    key_gain: Any
+
+
 class Rowwise(NamedTuple):
-    """Sums of a block's rows: see `attend_group`."""
+    """Sums of a block's rows, head by head: see `attend_group`."""
 
     log_z: Any
     sink: Any
@@ -110,6 +121,7 @@ class Room(NamedTuple):
     by_query: Any
     log_z: Any
     first: Any
+    attention: Any
     score: Any
     first_score: Any
     sums: Any
@@ -213,6 +225,24 @@ class _Lanes:
         )
         index = b.add(first, ir.Constant(self.integers, list(range(LANES))))
         return b.and_(b.icmp_signed(">=", index, start), b.icmp_signed("<", index, stop))
+
+    def total(self, x: Any) -> Any:
+        """Return the sum over lanes, in float64."""
+        b, count = self.builder, LANES
+        if self.bits < 64:
+            x = b.fpext(x, ir.VectorType(ir.DoubleType(), LANES))
+        while count > 1:
+            count //= 2
+            halves = (
+                b.shuffle_vector(
+                    x,
+                    x,
+                    ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(k, k + count))),
+                )
+                for k in (0, count)
+            )
+            x = b.fadd(*halves)
+        return b.extract_element(x, ir.IntType(32)(0))
 
     def polynomial(self, x: Any, *coefficients: float) -> Any:
         """Return a polynomial, the highest power first."""
@@ -618,14 +648,14 @@ def gemm(a, b, c, width, add):
 
 
 @njit(**OPTIONS)
-def gram(x, out, width):
-    """``G = Xᵀ X``: shapes (d, ld), (T, ld)."""
+def gram(x, y, out, width):
+    """``G = Xᵀ Y``: shapes (d, ld), (d, ld), (T, ld)."""
     inner, ld = x.shape
     for column in range(0, width, WIDTH):
         vectors = min(WIDTH, width - column) // LANES
         for k in range(0, inner, DEPTH):
             _multiply_columns(
-                x, k * ld, ONE, ld, x, k * ld + column, ld, out, column, ld,
+                x, k * ld, ONE, ld, y, k * ld + column, ld, out, column, ld,
                 out.shape[0], vectors, min(DEPTH, inner - k), ONE if k > 0 else ZERO,
             )  # fmt: skip
 
@@ -722,6 +752,24 @@ def _multiply(x, factor, width):
     for f in range(x.shape[0]):
         for i in range(width):
             x[f, i] *= factor[i]
+
+
+@njit(**OPTIONS)
+def _gain(x, gain, width):
+    """Multiply every feature by its own factor; ``gain`` (d,) may be empty."""
+    if gain.size > 0:
+        for f in range(x.shape[0]):
+            for i in range(width):
+                x[f, i] *= gain[f]
+
+
+@njit(**OPTIONS)
+def _shift(x, bias, width):
+    """Add a number of its own to every feature; ``bias`` (d,) may be empty."""
+    if bias.size > 0:
+        for f in range(x.shape[0]):
+            for i in range(width):
+                x[f, i] += bias[f]
 
 
 @njit(**OPTIONS)
@@ -931,7 +979,7 @@ def _cap(s, cap, factor):
 
 
 @njit(**OPTIONS)
-def _attend(q, turned, k, v, out, layer, rows, logit, band, total, room):
+def _attend(q, turned, k, v, out, layer, rows, logit, band, total, kept, room):
     """Attention of one head on one content: writes ``out`` and what ``room`` gathers of it.
 
     Parameters
@@ -945,6 +993,8 @@ def _attend(q, turned, k, v, out, layer, rows, logit, band, total, room):
         Logit of the key that writes nothing.
     band, total
         Whether this content counts in the leak, and the sum of its scores over contents (T, ld).
+    kept
+        Where the attention weights of this content go (key, query), or empty.
 
     Returns
     -------
@@ -1023,6 +1073,12 @@ def _attend(q, turned, k, v, out, layer, rows, logit, band, total, room):
                 room.log_z[i0 + i] = -float(rows.bias[i0 + i])
         for i in range(WIDTH):
             z[i] = 1 / z[i] if z[i] > 0 else 0
+        if kept.size > 0:
+            for r in range(n_rows):
+                j = r if r < sinks else low + r - sinks
+                for i in range(count):
+                    seen_by = rows.seen_from[j] <= i0 + i and i0 + i < rows.seen_to[j]
+                    kept[j, i0 + i] = s[r, i] * z[i] if seen_by else 0
         for f in range(out.shape[0]):
             for i in range(vectors * LANES):
                 out[f, i0 + i] *= z[i]
@@ -1078,18 +1134,20 @@ def latents(layer, u, weights, found, width):
 
 
 @njit(**OPTIONS)
-def add_projection_squares(u, weights, q, k, squares, width):
+def add_projection_squares(u, weights, vectors, q, k, squares, width):
     """Add a group's squared queries and keys to ``squares`` (2, contents, width)."""
+    parts = ((weights[0], vectors.query, q), (weights[1], vectors.key, k))
     for content in range(u.shape[0]):
-        for kind, (matrix, out) in enumerate(((weights[0], q), (weights[1], k))):
+        for kind, (matrix, bias, out) in enumerate(parts):
             gemm(matrix, u[content], out, width, ZERO)
+            _shift(out, bias, width)
             for f in range(out.shape[0]):
                 for i in range(width):
                     squares[kind, content, i] += float(out[f, i]) * out[f, i]
 
 
 @njit(**OPTIONS)
-def _project(u, source, layer, weights, q, k, v, width):
+def _project(u, source, layer, weights, vectors, q, k, v, width):
     """Write the queries of a group, its keys and its values for one content."""
     wq, wk, wv, _ = weights
     begin = layer.q_rank
@@ -1101,20 +1159,25 @@ def _project(u, source, layer, weights, q, k, v, width):
     gemm(wq, queries, q, width, ZERO)
     gemm(wk, keys, k[: layer.d_nope], width, ZERO)
     gemm(wv, keys, v, width, ZERO)
+    _shift(q, vectors.query, width)
+    _shift(k[: layer.d_nope], vectors.key, width)
+    _shift(v, vectors.value, width)
 
 
 @njit(**OPTIONS)
-def _turn_and_scale(x, size, layer, rows, inverse, cos, sin, factor, width):
+def _turn_and_scale(x, size, layer, rows, inverse, gain, cos, sin, factor, width):
     """Normalise every head where the layer does, rotate it, and multiply it by a factor."""
     if layer.qk_norm == QK_PROJECTION:
         _multiply(x, inverse, width)
+        _gain(x, gain, width)
     for start in range(0, x.shape[0], size):
         head = x[start : start + size]
         if layer.qk_norm == QK_HEAD:
-            normalise(head, head, width, NORM_RMS, 0.0)
+            normalise(head, head, width, NORM_RMS, layer.qk_eps)
+            _gain(head, gain, width)
         _rotate(head, head, rows.pairs, cos, sin, width)
         if layer.qk_norm == QK_L2:
-            normalise(head, head, width, NORM_RMS, 0.0)
+            normalise(head, head, width, NORM_RMS, layer.qk_eps)
     if factor.size > 0:
         _multiply(x, factor, width)
 
@@ -1161,8 +1224,86 @@ def _band_square(total, context, widest):
     return square
 
 
+@intrinsic
+def _dot(context, a, a0, b, b0, vectors):
+    """Return ``Σ a b`` over so many vectors from given starts."""
+    signature = types.float64(a, _N, b, _N, _N)
+
+    def generate(context, builder, signature, args):
+        a, a0, b, b0, vectors = args
+        lanes = _Lanes(context, builder, signature.args[0].dtype)
+        sums = [lanes.hold_number(0.0) for _ in range(TILE)]
+
+        def add(total: "_Held", vector: Any) -> None:
+            step = builder.mul(vector, vector.type(LANES))
+            x, y = (
+                lanes.load(lanes.place(kind, array, builder.add(start, step)))
+                for kind, array, start in ((signature.args[0], a, a0), (signature.args[2], b, b0))
+            )
+            total.update(lanes.call("fma", x, y, total.get()))
+
+        rounds = builder.sdiv(vectors, vectors.type(TILE))
+        with cgutils.for_range(builder, rounds) as loop:
+            first = builder.mul(loop.index, vectors.type(TILE))
+            for k, total in enumerate(sums):
+                add(total, builder.add(first, vectors.type(k)))
+        done = builder.mul(rounds, vectors.type(TILE))
+        with cgutils.for_range(builder, builder.sub(vectors, done)) as loop:
+            add(sums[0], builder.add(done, loop.index))
+        for total in sums[1:]:
+            sums[0].add(total.get())
+        return lanes.total(sums[0].get())
+
+    return signature, generate
+
+
 @njit(**OPTIONS)
-def attend_group(sizes, layer, rows, group, u, source, weights, logits, inverse, room, y, out):
+def expected_residual(u, pairs, factor, context, widest, width, product):
+    """Return the residual leak that a head of given inputs has on average, without ``σ²`` (nats²).
+
+    With independent Gaussian ``W_Q`` and ``W_K``, the scores ``s_ij`` and ``s_i'j'`` of two
+    contents at the same offset have the covariance ``σ² D_ii' D_jj'``, where ``D`` is the product
+    of the two contents' inputs over ``d``.
+
+    Parameters
+    ----------
+    u, pairs
+        Inputs (contents, d, ld), of which contents 0 and 1, 2 and 3, … are such a pair.
+    factor
+        On the scores of a query (ld,).
+    context, widest, width
+        Tokens, largest offset of the band, and columns that are computed.
+    product
+        Memory to work in (T, ld).
+
+    Returns
+    -------
+    float
+        Sum over the band, less the mean at every offset; mean over pairs.
+    """
+    d, ld = u.shape[1:]
+    own, at_offset = 0.0, np.zeros(widest + 1)
+    flat, row = product.reshape(product.size), np.zeros(ld + LANES, product.dtype)
+    for pair in range(pairs):
+        gram(u[2 * pair], u[2 * pair + 1], product, width)
+        for i in range(context):
+            scale = factor[i] / product.dtype.type(d * d)
+            for other in range(context):
+                row[other] = product[i, other] * factor[other] * scale
+            for offset in range(1, min(i, widest) + 1):
+                before = (i - offset) * ld
+                own += float(row[i]) * float(flat[before + i - offset])
+                vectors = (context - offset + LANES - 1) // LANES
+                at_offset[offset] += _dot(row, offset, flat, before, vectors)
+    for offset in range(1, widest + 1):
+        own -= at_offset[offset] / (context - offset)
+    return own / pairs
+
+
+@njit(**OPTIONS)
+def attend_group(
+    sizes, layer, rows, group, u, source, weights, vectors, logits, inverse, room, y, out
+):
     """Add what one key-value head and its query heads write, for every content.
 
     Parameters
@@ -1171,13 +1312,14 @@ def attend_group(sizes, layer, rows, group, u, source, weights, logits, inverse,
         Scalars of the stack and the layer, and what the layer knows of every position.
     u, source, y
         Inputs, what latent attention reads, and outputs: (contents, features, ld).
-    weights, logits, inverse
-        The group's matrices, its null logits, and the inverse RMS of whole projections.
+    weights, vectors, logits, inverse
+        The group's matrices, its `Vectors`, its null logits, and the inverse RMS of whole
+        projections.
     room
         Memory to work in: `Room`.
     out
         ``log_z``, ``sink``, ``score`` (of all visible keys) and ``first_score`` (of token 0), each
-        (T,), to add sums over contents and heads to, and ``leak`` (3,), over pairs of different
+        (heads, T), to add sums over contents to, and ``leak`` (heads, 3), over pairs of different
         contents.
     """
     context, width, size, d_value = sizes.context, sizes.width, layer.size, layer.d_value
@@ -1192,12 +1334,16 @@ def attend_group(sizes, layer, rows, group, u, source, weights, logits, inverse,
             for x in (q, k, v):
                 _copy(u[content, group * size : (group + 1) * size], x)
         else:
-            _project(u[content], source[content], layer, weights, q, k, v, width)
+            _project(u[content], source[content], layer, weights, vectors, q, k, v, width)
         none = rows.q_factor[:0]
         _turn_and_scale(
-            q, size, layer, rows, inverse[0, content], rows.cos, rows.sin, rows.q_factor, width
-        )
-        _turn_and_scale(k, size, layer, rows, inverse[1, content], rows.cos, rows.sin, none, width)
+            q, size, layer, rows, inverse[0, content], vectors.query_gain, rows.cos, rows.sin,
+            rows.q_factor, width,
+        )  # fmt: skip
+        _turn_and_scale(
+            k, size, layer, rows, inverse[1, content], vectors.key_gain, rows.cos, rows.sin,
+            none, width,
+        )  # fmt: skip
         if layer.ring:
             _copy(q, room.turned)
             for start in range(0, q.shape[0], size):
@@ -1209,7 +1355,7 @@ def attend_group(sizes, layer, rows, group, u, source, weights, logits, inverse,
             square = _attend(
                 q[first:last], room.turned[first:last], k, v,
                 mixed[head * d_value : (head + 1) * d_value],
-                layer, rows, logits[head], band, room.total[head], room,
+                layer, rows, logits[head], band, room.total[head], room.attention[head], room,
             )  # fmt: skip
             if counted:
                 by_offset = room.by_offset_all
@@ -1217,17 +1363,17 @@ def attend_group(sizes, layer, rows, group, u, source, weights, logits, inverse,
                     by_offset[i] = 0
                     for part in range(TILE):
                         by_offset[i] += room.by_offset[part, context + i]
-                    out.log_z[i] += room.log_z[i]
-                    out.sink[i] += room.first[i]
-                    out.score[i] += room.score[i]
-                    out.first_score[i] += room.first_score[i]
+                    out.log_z[head, i] += room.log_z[i]
+                    out.sink[head, i] += room.first[i]
+                    out.score[head, i] += room.score[i]
+                    out.first_score[head, i] += room.first_score[i]
                     room.sums[head, 0, i] += room.log_z[i]
                     room.sums[head, 1, i] += room.by_query[i]
                     room.sums[head, 2, i] += by_offset[i]
                 if band:
                     _band_products(
                         room.log_z, room.by_query, by_offset, square, context, layer.widest,
-                        out.leak, -1.0,
+                        out.leak[head], -1.0,
                     )  # fmt: skip
         if sizes.parameter_free:
             _copy(mixed, y[content, group * size : (group + 1) * size])
@@ -1237,7 +1383,9 @@ def attend_group(sizes, layer, rows, group, u, source, weights, logits, inverse,
         for head in range(heads):
             square = _band_square(room.total[head], context, layer.widest)
             sums = room.sums[head]
-            _band_products(sums[0], sums[1], sums[2], square, context, layer.widest, out.leak, 1.0)
+            _band_products(
+                sums[0], sums[1], sums[2], square, context, layer.widest, out.leak[head], 1.0
+            )
 
 
 # The MLP of a block
@@ -1287,28 +1435,44 @@ def draw_mlp_weights(sizes, block, number, draw, expert, chunk, up, gate, down):
 
 
 @njit(**OPTIONS)
-def feed_forward(sizes, block, number, draw, expert, u, y, width):
-    """``y = W_down φ(…)`` of one MLP or expert, for every content: (contents, d, ld)."""
-    like = u.reshape(u.size)[:1]
-    for chunk in range((block.d_ff + MLP_ROWS - 1) // MLP_ROWS):
-        n = min(MLP_ROWS, block.d_ff - chunk * MLP_ROWS)
-        gated = block.mlp == MLP_GATED
-        up, down = _matrix(n, sizes.d, like), _matrix(sizes.d, n, like)
-        gate = _matrix(n if gated else 1, sizes.d, like)
-        h, g = _matrix(n, u.shape[2], like), _matrix(n if gated else 1, u.shape[2], like)
-        draw_mlp_weights(sizes, block, number, draw, expert, chunk, up, gate, down)
-        offset = u.dtype.type(block.offset)
-        for content in range(u.shape[0]):
-            gemm(up, u[content], h, width, ZERO)
-            if gated:
-                gemm(gate, u[content], g, width, ZERO)
-                _activate(g, block.activation, block.activation_scale, width)
-                for f in range(n):
-                    for i in range(width):
-                        h[f, i] = g[f, i] * (h[f, i] + offset)
-            else:
-                _activate(h, block.activation, block.activation_scale, width)
-            gemm(down, h, y[content], width, min(chunk, ONE))
+def _clamp(x, low, high, width):
+    for f in range(x.shape[0]):
+        for i in range(width):
+            x[f, i] = min(max(x[f, i], low), high)
+
+
+@njit(**OPTIONS)
+def feed_forward(block, weights, biases, u, y, h, g, width, add):
+    """``y (+)= W_down φ(…)`` of some hidden features, for every content: (contents, d, ld).
+
+    Parameters
+    ----------
+    weights, biases
+        ``up``, ``gate`` and ``down`` of these features; biases of the first two, which may be
+        empty.
+    h, g
+        Memory for the features and their gates (features, ld).
+    """
+    up, gate, down = weights
+    up_bias, gate_bias = biases
+    gated, limit = block.mlp == MLP_GATED, u.dtype.type(block.limit)
+    offset = u.dtype.type(block.offset)
+    for content in range(u.shape[0]):
+        gemm(up, u[content], h, width, ZERO)
+        _shift(h, up_bias, width)
+        if gated:
+            gemm(gate, u[content], g, width, ZERO)
+            _shift(g, gate_bias, width)
+            if limit > 0:
+                _clamp(g, u.dtype.type(-np.inf), limit, width)
+                _clamp(h, -limit, limit, width)
+            _activate(g, block.activation, block.activation_scale, width)
+            for f in range(h.shape[0]):
+                for i in range(width):
+                    h[f, i] = g[f, i] * (h[f, i] + offset)
+        else:
+            _activate(h, block.activation, block.activation_scale, width)
+        gemm(down, h, y[content], width, add)
 
 
 @njit(**OPTIONS)
@@ -1349,52 +1513,47 @@ def _route(logits, i, block, chosen, share):
 
 
 @njit(**OPTIONS)
-def mixture(sizes, block, number, draw, u, y):
-    """``y = Σ_e w_e MLP_e(u)`` over the experts of every token, shared experts first."""
-    contents, d, context, width = u.shape[0], sizes.d, sizes.context, sizes.width
-    like = u.reshape(u.size)[:1]
-    y[:] = 0
-    part = np.empty_like(u)
-    for shared in range(block.shared):
-        feed_forward(sizes, block, number, draw, block.experts + shared, u, part, width)
-        y += part
-    router = _matrix(block.experts, d, like)
-    router_weights(sizes, block, number, draw, router)
-    logits = _matrix(block.experts, sizes.ld, like)
-    chosen = np.empty((contents, context, block.active), np.int64)
-    share = np.empty((contents, context, block.active))
-    for content in range(contents):
-        gemm(router, u[content], logits, width, ZERO)
-        for i in range(context):
+def route(sizes, block, router, bias, u, logits, chosen, share):
+    """Choose the experts of every token, and what their outputs are multiplied by.
+
+    Parameters
+    ----------
+    router, bias
+        (experts, d), and (experts,), which may be empty.
+    logits
+        Memory for a content's logits (experts, ld).
+    chosen, share
+        Experts and factors (contents, T, active).
+    """
+    for content in range(u.shape[0]):
+        gemm(router, u[content], logits, sizes.width, ZERO)
+        _shift(logits, bias, sizes.width)
+        for i in range(sizes.context):
             _route(logits, i, block, chosen[content, i], share[content, i])
-    for expert in range(block.experts):
-        n = 0
-        for choice in chosen.reshape(chosen.size):
-            n += choice == expert
-        if n == 0:
-            continue
-        padded = (n + LANES - 1) // LANES * LANES
-        tokens = np.zeros((1, d, padded), like.dtype)
-        written = np.empty((1, d, padded), like.dtype)
-        at = 0
-        for content in range(contents):
-            for i in range(context):
-                for slot in range(block.active):
-                    if chosen[content, i, slot] == expert:
-                        scale = share[content, i, slot] if block.router == ROUTER_INPUT else 1.0
-                        for f in range(d):
-                            tokens[0, f, at] = u[content, f, i] * scale
-                        at += 1
-        feed_forward(sizes, block, number, draw, expert, tokens, written, padded)
-        at = 0
-        for content in range(contents):
-            for i in range(context):
-                for slot in range(block.active):
-                    if chosen[content, i, slot] == expert:
-                        scale = 1.0 if block.router == ROUTER_INPUT else share[content, i, slot]
-                        for f in range(d):
-                            y[content, f, i] += scale * written[0, f, at]
-                        at += 1
+
+
+@njit(**OPTIONS)
+def gather_tokens(block, chosen, share, expert, u, tokens):
+    """Copy the inputs of an expert's tokens next to each other (1, d, ld)."""
+    at = 0
+    for content, i, slot in np.ndindex(chosen.shape):
+        if chosen[content, i, slot] == expert:
+            scale = share[content, i, slot] if block.router == ROUTER_INPUT else 1.0
+            for f in range(u.shape[1]):
+                tokens[0, f, at] = u[content, f, i] * scale
+            at += 1
+
+
+@njit(**OPTIONS)
+def scatter_tokens(block, chosen, share, expert, written, y):
+    """Add an expert's outputs (1, d, ld) to those of its tokens."""
+    at = 0
+    for content, i, slot in np.ndindex(chosen.shape):
+        if chosen[content, i, slot] == expert:
+            scale = 1.0 if block.router == ROUTER_INPUT else share[content, i, slot]
+            for f in range(y.shape[1]):
+                y[content, f, i] += scale * written[0, f, at]
+            at += 1
 
 
 # The stack
@@ -1454,11 +1613,15 @@ def embed(sizes, draw, x):
 
 
 @njit(**OPTIONS)
-def record_state(sizes, x, depth, k_diag, q_diag, q_common, k_bos):
-    """Write ``K_ii``, ``Q_ii``, ``Q∅_ii`` and ``K_0i`` of a depth (each (L+1, T))."""
+def record_diagonals(sizes, x, y, out):
+    """Write what two streams (contents, d, ld) have in common at every position, (4, T).
+
+    That is ``x_i·y_i`` of one content, of two, of two without BOS, and ``(x_0·y_i + y_0·x_i)/2`` of
+    one, all over ``d``: ``K_ii``, ``Q_ii``, ``Q∅_ii`` and ``K_0i`` where ``y = x``.
+    """
     context, counted, d = sizes.context, sizes.contents, sizes.d
     own, pairs = 1 / (d * counted), 1 / (d * counted * max(counted - 1, 1))
-    square, bos, both, total = np.empty((4, context))
+    square, bos, both, total, other = np.empty((5, context))
     sets = x.shape[0] // counted
     for which in range(sets):
         square.fill(0)
@@ -1466,47 +1629,51 @@ def record_state(sizes, x, depth, k_diag, q_diag, q_common, k_bos):
         both.fill(0)
         for f in range(d):
             total.fill(0)
+            other.fill(0)
             for content in range(which * counted, (which + 1) * counted):
-                row = x[content, f]
-                first = float(row[0])
+                left, right = x[content, f], y[content, f]
+                first, second = 0.5 * float(left[0]), 0.5 * float(right[0])
                 for i in range(context):
-                    value = float(row[i])
-                    total[i] += value
-                    square[i] += value * value
-                    bos[i] += first * value
+                    one, two = float(left[i]), float(right[i])
+                    total[i] += one
+                    other[i] += two
+                    square[i] += one * two
+                    bos[i] += first * two + second * one
             for i in range(context):
-                both[i] += total[i] * total[i]
+                both[i] += total[i] * other[i]
         for i in range(context):
             if which == 0:
-                k_diag[depth, i] = square[i] * own
-                k_bos[depth, i] = bos[i] * own
-                q_diag[depth, i] = (both[i] - square[i]) * pairs
+                out[0, i] = square[i] * own
+                out[3, i] = bos[i] * own
+                out[1, i] = (both[i] - square[i]) * pairs
             if which == sets - 1:
-                q_common[depth, i] = (both[i] - square[i]) * pairs
+                out[2, i] = (both[i] - square[i]) * pairs
 
 
 @njit(**OPTIONS)
-def record_matrices(sizes, x, depth, full):
-    """Write ``K``, ``Q`` and ``Q∅`` of a depth into ``full`` (3, depths, T, T)."""
+def record_matrices(sizes, x, y, out):
+    """Write the symmetric part of ``x_i·y_j`` over ``d``, (3, T, T); as `record_diagonals`."""
     context, counted, d = sizes.context, sizes.contents, sizes.d
     like = x.reshape(x.size)[:1]
     product = _matrix(context, sizes.ld, like)
-    total = _matrix(d, sizes.ld, like)
-    own = np.zeros((context, context))
+    total, other = _matrix(d, sizes.ld, like), _matrix(d, sizes.ld, like)
+    own, between = np.zeros((context, context)), np.zeros((context, context))
     for which in range(x.shape[0] // counted):
         own[:] = 0
         total[:] = 0
+        other[:] = 0
         for content in range(which * counted, (which + 1) * counted):
-            gram(x[content], product, sizes.width)
+            gram(x[content], y[content], product, sizes.width)
             own += product[:, :context]
             total += x[content]
-        gram(total, product, sizes.width)
-        between = (product[:, :context] - own) / (d * counted * max(counted - 1, 1))
+            other += y[content]
+        gram(total, other, product, sizes.width)
+        between[:] = (product[:, :context] - own) / (d * counted * max(counted - 1, 1))
         if which == 0:
-            full[0, depth] = own / (d * counted)
-            full[1, depth] = between
+            out[0] = (own + own.T) / (2 * d * counted)
+            out[1] = (between + between.T) / 2
         if which == x.shape[0] // counted - 1:
-            full[2, depth] = between
+            out[2] = (between + between.T) / 2
 
 
 @njit(**OPTIONS)
@@ -1514,6 +1681,14 @@ def normalise_all(x, out, width, kind, eps):
     """Normalise every content: (contents, d, ld)."""
     for content in range(x.shape[0]):
         normalise(x[content], out[content], width, kind, eps)
+
+
+@njit(**OPTIONS)
+def gain_all(x, gain, bias, width):
+    """``x = g x + b`` for every content: (contents, d, ld); either (d,) may be empty."""
+    for content in range(x.shape[0]):
+        _gain(x[content], gain, width)
+        _shift(x[content], bias, width)
 
 
 @njit(**OPTIONS)
@@ -1578,62 +1753,54 @@ _lane_tile = _make_lane_tile(TILE, TILE)
 
 
 @intrinsic
-def _weigh_row(context, s, at, count):
-    """Turn a row of scores into softmax weights, in every lane."""
+def _map_and_weigh(context, s, at, count, scale, reference, first, maps, place, squares):
+    """Scale a row of scores, map it, and turn it into softmax weights, in every lane.
+
+    What is mapped are deviations from a reference, one number for all lanes, and their squares.
+    """
 
     def generate(context, builder, signature, args):
-        s, at, count = args
-        lanes = _Lanes(context, builder, signature.args[0].dtype)
+        s, at, count, scale, reference, first, maps, place, squares = args
+        kinds = signature.args
+        lanes = _Lanes(context, builder, kinds[0].dtype)
+        factor = lanes.splat(scale, lanes.type)
 
         def entries(visit: Any) -> None:
             with cgutils.for_range(builder, count) as loop:
-                place = builder.add(at, builder.mul(loop.index, loop.index.type(LANES)))
-                visit(lanes.place(signature.args[0], s, place))
+                step = builder.mul(loop.index, loop.index.type(LANES))
+                here = lanes.place(kinds[0], s, builder.add(at, step))
+                visit(here, loop.index, step)
 
         top, total = lanes.hold_number(LOWEST), lanes.hold_number(0.0)
-        entries(lambda place: top.update(lanes.call("maxnum", top.get(), lanes.load(place))))
 
-        def weigh(place: Any) -> None:
-            p = lanes.exp(builder.fsub(lanes.load(place), top.get()))
+        def add_to_map(here: Any, entry: Any, step: Any) -> None:
+            score = builder.fmul(lanes.load(here), factor)
+            lanes.store(score, here)
+            top.update(lanes.call("maxnum", top.get(), score))
+            shift = lanes.entry(kinds[4], reference, builder.add(first, entry))
+            x = builder.fsub(score, lanes.splat(shift, lanes.type))
+            for start, old in ((place, builder.fadd), (squares, partial(lanes.call, "fma", x))):
+                target = lanes.place(kinds[6], maps, builder.add(start, step))
+                lanes.store(old(x, lanes.load(target)), target)
+
+        def weigh(here: Any, entry: Any, step: Any) -> None:
+            p = lanes.exp(builder.fsub(lanes.load(here), top.get()))
             total.add(p)
-            lanes.store(p, place)
+            lanes.store(p, here)
 
+        entries(add_to_map)
         entries(weigh)
         inverse = builder.fdiv(lanes.number(1.0), total.get())
-        entries(lambda place: lanes.store(builder.fmul(lanes.load(place), inverse), place))
+        entries(lambda here, *_: lanes.store(builder.fmul(lanes.load(here), inverse), here))
         return context.get_dummy_value()
 
-    return types.void(s, _N, _N), generate
-
-
-@intrinsic
-def _map_row(context, s, at, count, reference, first, maps, place, squares):
-    """Add a row's deviations from a reference, one number for all lanes, and their squares."""
-
-    def generate(context, builder, signature, args):
-        s, at, count, reference, first, maps, place, squares = args
-        kinds = signature.args
-        lanes = _Lanes(context, builder, kinds[0].dtype)
-        with cgutils.for_range(builder, count) as loop:
-            step = builder.mul(loop.index, loop.index.type(LANES))
-            shift = lanes.entry(kinds[3], reference, builder.add(first, loop.index))
-            x = builder.fsub(
-                lanes.load(lanes.place(kinds[0], s, builder.add(at, step))),
-                lanes.splat(shift, lanes.type),
-            )
-            total = lanes.place(kinds[5], maps, builder.add(place, step))
-            lanes.store(builder.fadd(lanes.load(total), x), total)
-            square = lanes.place(kinds[5], maps, builder.add(squares, step))
-            lanes.store(lanes.call("fma", x, x, lanes.load(square)), square)
-        return context.get_dummy_value()
-
-    return types.void(s, _N, _N, reference, _N, maps, _N, _N), generate
+    return types.void(s, _N, _N, s.dtype, reference, _N, maps, _N, _N), generate
 
 
 @njit(**OPTIONS)
 def _embed_lanes(sizes, content, x):
-    """Fill the embeddings of ``LANES`` contents (T, d, LANES)."""
-    context, d = sizes.context, sizes.d
+    """Fill the embeddings of ``LANES`` contents (T, d', LANES)."""
+    context, d, row = sizes.context, sizes.d, x.shape[1]
     keys, own = np.empty((context, LANES), np.uint64), np.empty(context, np.uint64)
     for lane in range(LANES):
         _token_keys(sizes, ZERO, content + lane, own)
@@ -1644,18 +1811,17 @@ def _embed_lanes(sizes, content, x):
     flat, scale = x.reshape(x.size), x.dtype.type(math.sqrt(sizes.v0))
     for i in range(context):
         for f in range(0, d, 2):
-            at, other = (i * d + f) * LANES, (i * d + min(f + 1, d - 1)) * LANES
+            at, other = (i * row + f) * LANES, (i * row + min(f + 1, d - 1)) * LANES
             _normal_vectors(keys, i * LANES, np.uint64(f) * _GOLDEN, scale, flat, other, at)
     if sizes.bos == BOS_ZERO:
         x[0] = 0
 
 
 @njit(**OPTIONS)
-def _normalise_lanes(x, out, count, kind, eps):
-    """``out = N(x)`` over the features of every position and lane (T, d, LANES)."""
-    d = x.shape[1]
+def _normalise_lanes(x, out, d, count, kind, eps):
+    """``out = N(x)`` over the features of every position and lane (T, d', LANES)."""
     for i in range(count):
-        start = i * d * LANES
+        start = i * x.shape[1] * LANES
         if kind == NORM_LAYER:
             _layer_column(x, start, np.int64(LANES), d, eps, out)
         else:
@@ -1687,9 +1853,9 @@ def _turn_pair(context, x, a, b, out, cos, sin, at):
 @njit(**OPTIONS)
 def _rotate_lanes(x, out, first, pairs, cos, sin, count):
     """Turn pairs of features of one head, from feature ``first`` on, of every position."""
-    d, ld = x.shape[1], cos.shape[1]
+    row, ld = x.shape[1], cos.shape[1]
     for i in range(count):
-        start = i * d + first
+        start = i * row + first
         for p in range(pairs.shape[0]):
             a, b = (start + pairs[p, 0]) * LANES, (start + pairs[p, 1]) * LANES
             _turn_pair(x, a, b, out, cos, sin, p * ld + i)
@@ -1708,8 +1874,8 @@ def map_scores(sizes, layer, rows, seen, first, batches, x, u, turned, y, s, ref
     first, batches
         First content, number of batches.
     x, u, turned, y
-        Residual stream, its normalised form, that rotated, and what attention adds: (T', d, LANES),
-        ``T'`` a multiple of `TILE`.
+        Residual stream, its normal form, that rotated, what attention adds: (T', d', LANES),
+        ``T'`` a multiple of `TILE`, ``d'`` at least ``d``.
     s
         Scores of a tile of queries (TILE, T', LANES).
     reference, maps
@@ -1718,14 +1884,13 @@ def map_scores(sizes, layer, rows, seen, first, batches, x, u, turned, y, s, ref
     """
     context, d, size, heads = sizes.context, sizes.d, layer.size, sizes.heads
     padded, scale = x.shape[0], rows.q_factor[0]
-    one, row = d * LANES, padded * LANES
-    scores = s.reshape(s.size)
+    one, row = x.shape[1] * LANES, padded * LANES
     maps.fill(0)
     for batch in range(batches):
         _embed_lanes(sizes, first + batch * LANES, x)
         for block in range(reference.shape[0]):
             if sizes.before_branch:
-                _normalise_lanes(x, u, context, sizes.norm, sizes.eps)
+                _normalise_lanes(x, u, d, context, sizes.norm, sizes.eps)
             else:
                 u[:] = x
             if layer.pairs > 0:
@@ -1748,18 +1913,15 @@ def map_scores(sizes, layer, rows, seen, first, batches, x, u, turned, y, s, ref
                         )  # fmt: skip
                     for r in range(rows_left):
                         begin, end = seen[i + r, 0], seen[i + r, 1]
-                        for at in range((r * padded + begin) * LANES, (r * padded + end) * LANES):
-                            scores[at] *= scale
                         if batch == 0 and head == 0:
                             for j in range(begin, end):
-                                reference[block, i + r, j] = s[r, j, 0]
-                        _map_row(
-                            s, (r * padded + begin) * LANES, end - begin,
+                                reference[block, i + r, j] = scale * s[r, j, 0]
+                        _map_and_weigh(
+                            s, (r * padded + begin) * LANES, end - begin, scale,
                             reference, (block * context + i + r) * padded + begin,
                             maps, ((2 * block * context + i + r) * padded + begin) * LANES,
                             (((2 * block + 1) * context + i + r) * padded + begin) * LANES,
                         )  # fmt: skip
-                        _weigh_row(s, (r * padded + begin) * LANES, end - begin)
                         for j in range(low, begin):
                             s[r, j] = 0
                         for j in range(end, high):
@@ -1771,9 +1933,9 @@ def map_scores(sizes, layer, rows, seen, first, batches, x, u, turned, y, s, ref
                             y, i * one + start + f * LANES, one, LANES, high - low,
                         )  # fmt: skip
             if sizes.after_branch:
-                _normalise_lanes(y, y, context, sizes.norm, sizes.eps)
+                _normalise_lanes(y, y, d, context, sizes.norm, sizes.eps)
             flat, added, factor = x.reshape(x.size), y.reshape(y.size), x.dtype.type(sizes.residual)
             for n in range(context * one):
                 flat[n] += factor * added[n]
             if sizes.after_sum:
-                _normalise_lanes(x, x, context, sizes.norm, sizes.eps)
+                _normalise_lanes(x, x, d, context, sizes.norm, sizes.eps)

@@ -17,7 +17,7 @@ LAYER = np.dtype(
         "context", "widest", "entries", "most_keys", "groups", "size", "d_nope", "d_value",
         "q_rank", "kv_rank", "ring", "causal", "softmax", "has_null", "qk_norm", "pairs",
     )]
-    + [(name, "f8") for name in ("softcap", "null_logit", "null_std")]
+    + [(name, "f8") for name in ("softcap", "null_logit", "null_std", "qk_eps")]
 )  # fmt: skip
 
 QK_NORMS = {
@@ -66,7 +66,7 @@ def layer_record(stack: Stack, attention: Attention, keys: dict[str, Integers]) 
         "q_rank": (latent.q_rank or 0) if latent else 0,
         "kv_rank": latent.kv_rank if latent else 0,
         "ring": attention.mask == "ring",
-        "causal": attention.mask == "causal",
+        "causal": attention.mask == "causal" and not attention.prefix,
         "softmax": int(kernels.SIGMOID if soft.kind == "sigmoid" else kernels.SOFTMAX),
         "has_null": null is not None and soft.kind != "sigmoid",
         "qk_norm": int(QK_NORMS[attention.qk_norm]),
@@ -74,6 +74,7 @@ def layer_record(stack: Stack, attention: Attention, keys: dict[str, Integers]) 
         "softcap": soft.softcap or 0.0,
         "null_logit": null or 0.0,
         "null_std": soft.sink_logit_std,
+        "qk_eps": stack.norm.eps,
     }
     record = np.zeros(1, LAYER)
     for name in LAYER.names or ():

@@ -10,13 +10,13 @@ from ropeleak.errors import RopeleakError
 from ropeleak.spec import Softmax, Stack
 
 from . import _kernels as kernels
-from .forward import aligned
 from .plan import Plan, make_plan
+from .room import aligned
 from .sampling import available_threads, in_order
 
 Floats = NDArray[np.float64]
 
-BATCHES = 16
+BATCHES = 64
 """Batches of contents whose scores are added up in the precision of the forward pass."""
 
 
@@ -59,7 +59,8 @@ class Mapper:
         length = -(-context // kernels.TILE) * kernels.TILE
         lanes, dtype = kernels.LANES, plan.dtype
         self.plan, self.rows, self.seen = plan, plan.rows(0), seen
-        self.streams = tuple(aligned(length, d, lanes, dtype=dtype) for _ in range(4))
+        row = d + 1  # positions a power of two apart would share a few cache sets
+        self.streams = tuple(aligned(length, row, lanes, dtype=dtype) for _ in range(4))
         self.scores = aligned(kernels.TILE, length, lanes, dtype=dtype)
         self.reference = aligned(blocks, context, length, dtype=dtype)
         self.maps = aligned(blocks, 2, context, length, lanes, dtype=dtype)

@@ -23,6 +23,7 @@ from .plan import Plan, make_plan
 from .sampling import available_threads, samples
 from .statistics import Moments
 
+Floats = NDArray[np.float64]
 Keep = Literal["summary", "full"]
 Precision = Literal["float32", "float64"]
 
@@ -74,6 +75,9 @@ class Measurement:
     parameter_free
         Make ``W_Q``, ``W_K``, ``W_V`` and ``W_O`` the identity: ``q = k = v`` is the residual
         stream.
+    controls
+        Use control variates: the same expectations with smaller standard errors. Without them the
+        numbers are plain means over draws.
 
     Raises
     ------
@@ -90,15 +94,22 @@ class Measurement:
         keep: Keep = "summary",
         precision: Precision = "float32",
         parameter_free: bool = False,
+        controls: bool = True,
     ) -> None:
-        _in_range("contents", contents, 2, 10**6)
-        _in_range("seed", seed, 0, 2**64 - 1)
+        if not isinstance(contents, (int, np.integer)):
+            raise RopeleakError(
+                "contents of random weights are a number: leave out the token ids or the text, or"
+                " give weights"
+            )
+        in_range("contents", contents, 2, 10**6)
+        in_range("seed", seed, 0, 2**64 - 1)
         self.stack, self.moments = stack, Moments()
-        self._full = keep == "full"
-        self._plan = make_plan(stack, contents, seed, precision, parameter_free)
+        self._full, self._controls = keep == "full", controls
+        self._plan = make_plan(stack, contents, seed, precision, parameter_free, controls)
         self._identity: dict[str, Any] = {
             "stack": stack.model_dump(mode="json"), "contents": contents, "seed": seed,
             "keep": keep, "precision": precision, "parameter_free": parameter_free,
+            "controls": controls,
         }  # fmt: skip
 
     @property
@@ -153,11 +164,11 @@ class Measurement:
             If a number is out of range, or there is too little memory.
         """
         wanted = draws if draws is not None else DRAWS if target_se is None else MOST_DRAWS
-        _in_range("draws", wanted, 2, MOST_DRAWS)
+        in_range("draws", wanted, 2, MOST_DRAWS)
         if target_se is not None and not 0 < target_se < np.inf:
             raise RopeleakError(f"target_se={target_se:g} is not allowed: give a positive number")
         threads = threads or available_threads()
-        _in_range("threads", threads, 1, 4096)
+        in_range("threads", threads, 1, 4096)
         check_memory(self._plan, self._full, min(threads, wanted))
         start, first = time.monotonic(), self.draws
         due = start + SAVE_EVERY
@@ -197,7 +208,7 @@ class Measurement:
 
     def error(self) -> float:
         """Return the largest standard error of the leaks (nats RMS) and the beacon."""
-        found = self.moments.observables()
+        found = self.moments.observables(self._controls)
         return max(float(found[f"{name}_se"].max()) for name in WATCHED)
 
     def dataset(self) -> xr.Dataset:
@@ -212,11 +223,7 @@ class Measurement:
             raise RopeleakError(
                 f"{self.draws} draws give no standard error: let the measurement make two or more"
             )
-        values = self.moments.observables()
-        n_keys = np.stack([_n_keys(self.stack, block) for block in range(self.stack.n_blocks)])
-        for end in ("", "_se"):
-            values[f"sink_excess{end}"] = values[f"sink{end}"] * n_keys
-        values["reach"] = reach(self.stack)
+        values = with_masks(self.moments.observables(self._controls), self.stack)
         return dataset(
             values, self.stack.n_blocks, np.arange(self.stack.context), self._attributes()
         )
@@ -248,6 +255,7 @@ def measure(
     keep: Keep = "summary",
     precision: Precision = "float32",
     parameter_free: bool = False,
+    controls: bool = True,
     threads: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -256,7 +264,8 @@ def measure(
 
     The outer loop draws weights, the inner one runs contents through them. What is squared is
     estimated from pairs of different contents, so its expectation is exact; standard errors are
-    those of the mean over draws.
+    those of the mean over draws, less what control variates explain: statistics of a draw whose
+    mean over weights is 0 exactly, such as the mean score of a query.
 
     Parameters
     ----------
@@ -264,7 +273,7 @@ def measure(
         The architecture.
     draws
         Draws of weights; 100 unless given, or as many as ``target_se`` takes.
-    contents, seed, keep, precision, parameter_free
+    contents, seed, keep, precision, parameter_free, controls
         As in `Measurement`.
     target_se, threads, checkpoint, progress
         As in `Measurement.run`; a checkpoint that exists is taken up.
@@ -283,7 +292,7 @@ def measure(
     """
     measurement = Measurement(
         stack, contents=contents, seed=seed, keep=keep, precision=precision,
-        parameter_free=parameter_free,
+        parameter_free=parameter_free, controls=controls,
     )  # fmt: skip
     if checkpoint is not None:
         measurement.resume(checkpoint)
@@ -293,7 +302,14 @@ def measure(
     return measurement.dataset()
 
 
-def reach(stack: Stack) -> NDArray[np.float64]:
+def with_masks(values: dict[str, Floats], stack: Stack) -> dict[str, Floats]:
+    """Return observables and what follows from them and the masks."""
+    n_keys = np.stack([_n_keys(stack, block) for block in range(stack.n_blocks)])
+    excess = {f"sink_excess{end}": values[f"sink{end}"] * n_keys for end in ("", "_se")}
+    return {**values, **excess, "reach": reach(stack)}
+
+
+def reach(stack: Stack) -> Floats:
     """Return the last position that token 0 can influence, at every depth (L+1,)."""
     last, found = 0, [0]
     query = np.arange(stack.context)
@@ -307,8 +323,8 @@ def reach(stack: Stack) -> NDArray[np.float64]:
 def check_memory(plan: Plan, full: bool, threads: int) -> None:
     """Raise `RopeleakError` if the draws need more memory than is allowed."""
     depths, context = plan.blocks.size + 1, int(plan.sizes[0]["context"])
-    sample = 8.0 * depths * context * (8 + (3 * context if full else 0))
-    needed = threads * (needed_bytes(plan, full) + 2 * sample) + 4 * sample
+    sample = 8.0 * depths * context * (12 + (6 * context if full else 0))
+    needed = threads * (needed_bytes(plan, full) + 2 * sample) + 5 * sample
     allowed = allowed_bytes()
     if needed <= allowed:
         return
@@ -332,6 +348,7 @@ def _n_keys(stack: Stack, block: int) -> NDArray[np.int64]:
     return stack.attention[block].key_range(np.arange(stack.context), stack.context).n_keys
 
 
-def _in_range(name: str, value: int, least: int, most: int) -> None:
+def in_range(name: str, value: int, least: int, most: int) -> None:
+    """Raise `RopeleakError` if a number is out of its range."""
     if not least <= value <= most:
         raise RopeleakError(f"{name}={value} is not allowed: give {least} to {most}")

@@ -27,7 +27,7 @@ Integers = NDArray[np.int64]
 SIZES = np.dtype(
     [(name, "i8") for name in (
         "context", "width", "ld", "d", "contents", "heads", "bos", "vocab", "norm",
-        "before_branch", "after_branch", "after_sum", "parallel", "parameter_free",
+        "before_branch", "after_branch", "after_sum", "parallel", "parameter_free", "controls",
     )]
     + [("seed", "u8")]
     + [(name, "f8") for name in ("v0", "alpha", "eps", "residual")],
@@ -37,8 +37,8 @@ BLOCK = np.dtype(
         "layer", "mlp", "activation", "d_ff", "experts", "active", "shared", "router",
     )]
     + [(name, "f8") for name in (
-        "q_std", "k_std", "v_std", "o_std", "alignment", "up_std", "down_std",
-        "activation_scale", "offset", "router_scale",
+        "q_std", "k_std", "v_std", "o_std", "alignment", "score_var", "up_std", "down_std",
+        "activation_scale", "offset", "limit", "router_scale",
     )]
 )  # fmt: skip
 NORMS = {"rms": kernels.NORM_RMS, "layer": kernels.NORM_LAYER}
@@ -137,6 +137,8 @@ def make_plan(
     seed: int,
     dtype: DTypeLike = np.float32,
     parameter_free: bool = False,
+    controls: bool = True,
+    drawn: bool = True,
 ) -> Plan:
     """Return the plan of a stack.
 
@@ -153,13 +155,17 @@ def make_plan(
     parameter_free
         Every head reads its slice of the residual stream: ``W_Q``, ``W_K``, ``W_V`` and ``W_O`` are
         the identity.
+    controls
+        Whether samples hold what of them is chance: see `Sample`. There is none without parameters.
+    drawn
+        Whether weights are drawn, so that the stack must be one whose weights can be.
 
     Raises
     ------
     RopeleakError
         If the kernels cannot run the stack.
     """
-    check(stack, parameter_free)
+    check(stack, parameter_free, drawn)
     distinct = list(dict.fromkeys(stack.attention))
     blocks = [_block(stack, number, distinct) for number in range(stack.n_blocks)]
     keys = [visibility(attention, stack.context) for attention in distinct]
@@ -170,7 +176,9 @@ def make_plan(
     records = [layer_record(stack, a, seen) for a, seen in zip(distinct, keys, strict=True)]
     turns = [rotations(stack, a) for a in distinct]
     return Plan(
-        sizes=_sizes(stack, contents, seed, parameter_free),
+        sizes=_sizes(
+            stack, contents, seed, parameter_free, controls and drawn and not parameter_free
+        ),
         blocks=np.concatenate(blocks),
         layers=np.concatenate(records),
         pairs=_stacked([rotated_pairs(stack, a) for a in distinct], np.int64),
@@ -189,7 +197,7 @@ def _stacked(arrays: Sequence[NDArray[Any]], dtype: DTypeLike) -> NDArray[Any]:
     return result
 
 
-def check(stack: Stack, parameter_free: bool = False) -> None:
+def check(stack: Stack, parameter_free: bool = False, drawn: bool = True) -> None:
     """Raise `RopeleakError` if the kernels cannot run the stack."""
     for block, attention in enumerate(stack.attention):
         if attention.latent is not None and attention.alignment:
@@ -202,7 +210,7 @@ def check(stack: Stack, parameter_free: bool = False) -> None:
                 f"attention[{block}].qk_norm={attention.qk_norm} is not measured with latent"
                 " attention: set attention.qk_norm=none"
             )
-        if parameter_free:
+        if parameter_free or not drawn:
             continue
         sigma, size = stack.score_std(block), stack.head_size(attention)
         most = sigma * sqrt(size)
@@ -224,7 +232,9 @@ def check(stack: Stack, parameter_free: bool = False) -> None:
         raise RopeleakError("a parameter-free stack has no MLP: set mlp.kind=none")
 
 
-def _sizes(stack: Stack, contents: int, seed: int, parameter_free: bool) -> NDArray[np.void]:
+def _sizes(
+    stack: Stack, contents: int, seed: int, parameter_free: bool, controls: bool
+) -> NDArray[np.void]:
     norm = stack.norm
     values = {
         "context": stack.context, "width": padded(stack.context), "ld": leading(stack.context),
@@ -232,8 +242,8 @@ def _sizes(stack: Stack, contents: int, seed: int, parameter_free: bool) -> NDAr
         "bos": BOS[stack.bos.kind], "vocab": stack.vocab_size or 0, "norm": NORMS[norm.kind],
         "before_branch": norm.before_branch, "after_branch": norm.after_branch,
         "after_sum": norm.after_sum, "parallel": norm.parallel, "parameter_free": parameter_free,
-        "seed": seed, "v0": stack.embedding_var, "alpha": stack.alpha, "eps": norm.eps,
-        "residual": stack.residual_multiplier,
+        "controls": controls, "seed": seed, "v0": stack.embedding_var, "alpha": stack.alpha,
+        "eps": norm.eps, "residual": stack.residual_multiplier,
     }  # fmt: skip
     return _record(SIZES, values)
 
@@ -256,6 +266,10 @@ def _block(stack: Stack, number: int, distinct: list[Attention]) -> NDArray[np.v
     fan_in = latent.kv_rank if latent else d
     d_value = latent.d_value if latent else stack.d_head
     width, experts = stack.block_d_ff(number), mlp.experts
+    gaussian = (  # scores are, given the inputs, and independent of what the softmax divides by
+        not attention.alignment and latent is None and attention.qk_norm == "none"
+        and attention.softmax.softcap is None
+    )  # fmt: skip
     values = {
         "layer": distinct.index(attention),
         "mlp": MLPS[mlp.kind], "activation": ACTIVATIONS[mlp.activation], "d_ff": width,
@@ -265,9 +279,11 @@ def _block(stack: Stack, number: int, distinct: list[Attention]) -> NDArray[np.v
         "q_std": scale.query * q_scale, "k_std": scale.key, "v_std": 1 / sqrt(fan_in),
         "o_std": sqrt(stack.attention_gain(number) / (stack.n_heads * d_value)),
         "alignment": attention.alignment / (sigma * sqrt(size)) if attention.alignment else 0.0,
+        "score_var": sigma**2 if gaussian else 0.0,
         "up_std": sqrt(stack.preactivation_var() / d),
         "down_std": sqrt(stack.mlp_gain(number) / width),
         "activation_scale": mlp.activation_scale, "offset": mlp.offset,
+        "limit": mlp.limit or 0.0,
         "router_scale": experts.scale if experts else 1.0,
     }  # fmt: skip
     return _record(BLOCK, values)

@@ -1,11 +1,12 @@
 """Jobs in their order, done by any number of threads."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TypeVar
+
+from ropeleak.budget import available_threads as available_threads
 
 from .forward import Forward, Sample
 from .plan import Plan
@@ -13,14 +14,6 @@ from .plan import Plan
 Worker = TypeVar("Worker")
 Job = TypeVar("Job")
 Done = TypeVar("Done")
-
-
-def available_threads() -> int:
-    """Return how many processors this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
 
 
 def in_order(

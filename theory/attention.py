@@ -37,7 +37,7 @@ def attention_branch(
         replace(same, spread=chosen + matrices),
         {name: _other(stack, row, layer, u, q, diag, matrices) for name, q in u.other.items()},
     )
-    return branch.scaled(np.full(grid.size, np.sqrt(stack.attention_gain(block)))), row
+    return branch.scaled(np.sqrt(stack.attention_gain(block))), row
 
 
 def _same(row: Row, layer: Layer, same: SameContent) -> tuple[SameContent, Array]:
@@ -51,7 +51,7 @@ def _same(row: Row, layer: Layer, same: SameContent) -> tuple[SameContent, Array
     own = row.mean @ same.diag
     gap = np.maximum(np.add.outer(own, own) / 2 - apart, 0.0)
     alike = np.clip(same.pairs * row.alike, 0, 1)
-    together = row.mass * np.expm1(alike * _both_free(row)) * gap
+    together = row.mass * np.expm1(alike * row.both_free) * gap
     ridge_mass = same.near @ ridge.sum
     row_sum = np.outer(moments.row_sum, moments.row_sum)
     pairs = row_sum * (between + row.shared(layer, held + ridge_mass) + together)
@@ -106,19 +106,23 @@ def _other(
     give it correlate by ``κ((i-k) - (j-l))``.
     """
     size, moments = u.same.diag, row.moments
+    if not q.anchors and not q.pairs.any():
+        return OtherContent(q.pairs, matrices)
     mean = row.mean @ q.pairs @ row.mean.T
+    row_sum = np.outer(moments.row_sum, moments.row_sum)
+    if not q.anchors:
+        return OtherContent(row_sum * mean, matrices)
     choice, together = np.zeros_like(mean), np.zeros_like(mean)
-    free = _both_free(row)
     for k, l in q.anchors:
         held = q.pairs[k, l]
         same = max(held / max(np.sqrt(size[k] * size[l]), TINY), 0.0)
         both_read = np.outer(row.mean[:, k], row.mean[:, l])
-        alike = np.clip(q.pairs * _alike(row, layer, k, l), 0, 1) * free
+        alike = np.clip(q.pairs * _alike(row, layer, k, l), 0, 1) * row.both_free
         together += both_read * np.expm1(alike * same) * np.maximum(held - mean, 0.0)
         square = np.outer(*(_mean_square(row, x) for x in (k, l)))
         choice += np.maximum(square - both_read**2, 0.0) * held**2
     together[row.single] = together[:, row.single] = 0.0
-    pairs = np.outer(moments.row_sum, moments.row_sum) * (mean + together)
+    pairs = row_sum * (mean + together)
     for k, l in q.anchors:
         if row.single[k] and row.single[l] and size[k] > 0:
             pairs[k, l] = np.sqrt(diag[k] * diag[l] / (size[k] * size[l])) * q.pairs[k, l]
@@ -130,10 +134,6 @@ def _alike(row: Row, layer: Layer, k: int, l: int) -> Array:
         return row.alike
     kernel = layer.shifted_kernel(int(layer.nodes[k] - layer.nodes[l]))
     return np.asarray(kernel * np.outer(row.inverse, row.inverse))
-
-
-def _both_free(row: Row) -> Array:
-    return np.asarray(np.minimum.outer(row.freedom, row.freedom))
 
 
 def _mean_square(row: Row, key: int) -> Array:

@@ -73,12 +73,19 @@ class Averaging:
                 sinks = (self._to_sinks * weighted) @ excess.T
                 apart = np.where(self._early, to_stop, sinks)
                 later = np.where(self._touch, later + sinks, apart)
-        lower = np.tril(later)
-        return np.asarray((lower + np.tril(lower, -1).T) / np.outer(self.n_keys, self.n_keys))
+        return np.where(self._lower, later, later.T) * self._share
 
     def repeated(self, excess: Array, mass: Array) -> Array:
         """Return ``Σ_k a_ik² mass_k`` (G,)."""
         return np.asarray((self.mean * excess**2) @ mass / self.n_keys)
+
+    @cached_property
+    def _lower(self) -> NDArray[np.bool_]:
+        return np.tri(self.n_keys.size, dtype=bool)
+
+    @cached_property
+    def _share(self) -> Array:
+        return 1 / np.outer(self.n_keys, self.n_keys)
 
     @cached_property
     def common_keys(self) -> Array:

@@ -15,7 +15,7 @@ from .leak import widest_offset
 from .mean_field import AUTO_DENSE, Keep, Positions, Recorder
 from .memory import check_memory
 from .mlp import horner, mlp_kernel
-from .provenance import package_version
+from .provenance import of_any_method, package_version
 from .reach import reaches
 from .recursion import initial_state
 
@@ -180,7 +180,9 @@ def finished(
         "positions": "dense",
         "stack": stack.model_dump_json(),
         "ropeleak": package_version(),
-        "approximations": "\n".join([*stack.approximations, *approximations]),
+        "approximations": "\n".join(
+            [*stack.approximations, *of_any_method(stack), *approximations]
+        ),
     }
     whole = dataset(values, stack.n_blocks, nodes, attributes)
     longest = {"auto": AUTO_DENSE, "dense": stack.context, "grid": 0}[positions]

@@ -110,7 +110,8 @@ def log_grid(stack: Stack, extra: tuple[int, ...] = ()) -> Grid:
         local = np.unique(np.round(np.geomspace(1, chunk, count)).astype(np.int64)) - 1
         nodes = np.union1d(nodes, starts[:, None] + local)
     near = np.unique(np.add.outer(np.array(extra, dtype=np.int64), [-1, 0, 1]))
-    nodes = np.union1d(nodes, near)
+    ends = [a.prefix + step for a in stack.attention if a.prefix for step in (-1, 0)]
+    nodes = np.union1d(nodes, np.append(near, np.array(ends, dtype=np.int64)))
     for window in sorted({a.window for a in stack.attention if a.window is not None}, reverse=True):
         stop = window * WINDOWS_RESOLVED
         for position in near.tolist():

@@ -115,7 +115,9 @@ class Heads:
         key = key_all + key_own
         mean = None
         if attention.qk_norm != "none":
-            size = np.sqrt(np.maximum(np.diag(covariance + shared @ shared.T), 1e-300))[:, None]
+            floor = stack.qk_floor
+            variance = np.diag(covariance + shared @ shared.T) + floor
+            size = np.sqrt(np.maximum(variance, 1e-300))[:, None]
             if attention.qk_norm == "projection":
                 query, key, query_all, key_all = (
                     x / size for x in (query, key, query_all, key_all)
@@ -123,7 +125,8 @@ class Heads:
                 covariance = covariance / (size * size.T)
             else:
                 query, key = (
-                    x / np.sqrt((np.abs(x) ** 2).mean(-1, keepdims=True) / 2) for x in (query, key)
+                    x / np.sqrt((np.abs(x) ** 2).mean(-1, keepdims=True) / 2 + floor)
+                    for x in (query, key)
                 )
         scale = soft.query_scale(np.arange(stack.context), self.mask.n_keys)
         score = self._scores(query, key)

@@ -3,8 +3,8 @@
 To change one, change its theorem.
 
 A mean over the scores of a row of ``n`` keys, beside a null key of weight ``null``, is
-``outside + ∫ (alone + of_keys · of_null) dt/t``; every theorem has these four. ``deficit`` and
-``second`` are themselves means over the weight ``y = e^s`` of one key.
+``outside + ∫ (alone + of_keys · of_null) dt/t``; every theorem has these four. ``deficit``,
+``first`` and ``second`` are themselves means over the weight ``y = e^s`` of one key.
 """
 
 from typing import NamedTuple
@@ -21,7 +21,7 @@ class Parts(NamedTuple):
     outside: float
     alone: Array | float
     of_keys: Array
-    of_null: Array
+    of_null: Array | float
 
 
 def of_deficit(t: Array, y: Array) -> Array:
@@ -29,9 +29,14 @@ def of_deficit(t: Array, y: Array) -> Array:
     return -np.expm1(-t * y)
 
 
+def of_first(t: Array, y: Array) -> Array:
+    """Return what ``first`` is the mean of."""
+    return t * y * np.exp(-t * y)
+
+
 def of_second(t: Array, y: Array) -> Array:
     """Return what ``second`` is the mean of."""
-    return y**2 * np.exp(-t * y)
+    return t**2 * y**2 * np.exp(-t * y)
 
 
 def null_key_denominator(t: Array, n: Array, null: Array, deficit: Array) -> Parts:
@@ -69,6 +74,16 @@ def null_key_participation(t: Array, n: Array, null: Array, deficit: Array, seco
     return Parts(
         outside=0,
         alone=0,
-        of_keys=n * second * t**2 * np.exp((n - 1) * np.log1p(-deficit)),
+        of_keys=n * second * np.exp((n - 1) * np.log1p(-deficit)),
         of_null=np.exp(-null * t),
+    )
+
+
+def key_share(t: Array, n: Array, deficit: Array, first: Array) -> Parts:
+    """Theorem key-share: the mean weight of a key unlike the others."""
+    return Parts(
+        outside=0,
+        alone=0,
+        of_keys=first * np.exp((n - 1) * np.log1p(-deficit)),
+        of_null=1,
     )

@@ -1,6 +1,7 @@
 """A layer's mask and RoPE on a grid: what stays the same from block to block."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,11 @@ class Layer:
         smear = np.sinc(np.outer(grid.cell - 1, frequencies) / (2 * np.pi))
         kernel = _kernel(grid.nodes, frequencies, share, smear, 0)
         return cls(attention, grid.nodes, averaging, kernel, frequencies, share, smear, ridge)
+
+    @cached_property
+    def turns(self) -> NDArray[np.complex128]:
+        """``e^{iθp}`` at every node (G, P)."""
+        return np.asarray(np.exp(1j * np.outer(self.nodes, self.frequencies)))
 
     def shifted_kernel(self, shift: int) -> Array:
         """Return ``κ(i-j-shift)`` on the nodes (G, G)."""

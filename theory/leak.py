@@ -6,12 +6,13 @@ queries and keys. ``ln Z_i`` has its mean and, to first order, follows the weigh
 row's scores. Centring removes the mean over ``i`` at equal offset ``Δ = i - j``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
-from scipy.sparse import csr_array
 
 from ropeleak.spec import Attention, Stack
 
@@ -47,13 +48,71 @@ class Leak:
 
 
 @dataclass(frozen=True)
-class Offset:
-    """One offset ``Δ`` of a band: its queries and keys, and how much each counts."""
+class Places:
+    """Positions among the nodes of a grid: some for every offset of a band.
 
-    value: int
-    to_query: csr_array
-    to_key: csr_array
+    Attributes
+    ----------
+    lower, upper, share
+        The nodes around a position, and how far it is on the way to the upper one (O, N).
+    at_lower, at_upper
+        Places of columns ``lower`` and ``upper`` of the same offset in the rows of `rows`, as
+        indices into the flat array (O, N, N).
+    between
+        Whether any position is not a node.
+    """
+
+    lower: Index
+    upper: Index
     share: Array
+    at_lower: Index
+    at_upper: Index
+    between: bool
+
+    @classmethod
+    def of(cls, grid: Grid, positions: Index) -> "Places":
+        """Return where positions (O, N) lie."""
+        p, (o, n) = grid.nodes, positions.shape
+        lower = np.searchsorted(p, positions, side="right") - 1
+        upper = np.minimum(lower + 1, p.size - 1)
+        share = (positions - p[lower]) / np.maximum(p[upper] - p[lower], 1)
+        start = np.arange(o * n).reshape(o, n, 1) * p.size
+        flat = start + lower[:, None, :], start + upper[:, None, :]
+        return cls(lower, upper, share, *flat, bool(share.any()))
+
+    def rows(self, values: Array) -> Array:
+        """Return values (S, …) at the positions (O, N, …)."""
+        return self._of_each(values[self.lower], lambda: values[self.upper])
+
+    def own_rows(self, values: Array) -> Array:
+        """Return values that each offset has of its own (O, S, R) at the positions (O, N, R)."""
+        offset = np.arange(values.shape[0])[:, None]
+        return self._of_each(values[offset, self.lower], lambda: values[offset, self.upper])
+
+    def pairs(self, matrix: Array) -> Array:
+        """Return a matrix (S, S) at every two positions of an offset (O, N, N)."""
+        flat = self.rows(matrix).ravel()
+        below = flat.take(self.at_lower)
+        if self.between:
+            share = self.share[:, None, :]
+            below += share * (flat.take(self.at_upper) - below)
+        return below
+
+    def own(self, rows: Array) -> Array:
+        """Return what `rows` of another `Places` of the band (O, N, S) have at one's own place."""
+        index = np.arange(rows.shape[1])
+
+        def column(at: Index) -> Array:
+            return np.take_along_axis(rows, at[:, :, None], axis=2)[:, :, 0]
+
+        assert index.size == self.lower.shape[1]
+        return self._of_each(column(self.lower), lambda: column(self.upper))
+
+    def _of_each(self, below: Array, above: Callable[[], Array]) -> Array:
+        if self.between:
+            share = self.share.reshape(*self.share.shape, *[1] * (below.ndim - 2))
+            below += share * (above() - below)
+        return below
 
 
 @dataclass(frozen=True)
@@ -66,13 +125,32 @@ class Band:
         Which nodes of the recursion's grid the coarser grid keeps (S,).
     refine
         Interpolation from the coarser grid to all nodes (G, S).
+    offsets
+        Those that are looked at (O,).
+    query, key
+        Positions at which entries of each offset are looked at.
+    share
+        How much each of them counts (O, N); they sum to one.
+    weight
+        How much each offset counts in a mean over the band (O,).
+    centring
+        ``Σ_nm centring_nm x_n x_m`` is the mean square of what centring leaves of entries ``x`` of
+        an offset, times its weight (O, N, N).
+    of_queries
+        The same over the whole band for what depends on the query alone (S, S).
     """
 
     grid: Grid
     widest: int
     index: Index
-    refine: csr_array
-    offsets: tuple[Offset, ...]
+    refine: Array
+    offsets: Index
+    query: Places
+    key: Places
+    share: Array
+    weight: Array
+    centring: Array
+    of_queries: Array
 
 
 def widest_offset(stack: Stack, block: int) -> int:
@@ -85,26 +163,50 @@ def widest_offset(stack: Stack, block: int) -> int:
 
 def make_band(grid: Grid, widest: int) -> Band:
     """Return the band of a layer on a grid, sampled where offsets or positions are many."""
-    context = grid.context
-    exact = context <= _EXACT_BAND
+    return _band(grid.nodes.tobytes(), grid.context, widest)
+
+
+@lru_cache(maxsize=8)
+def _band(nodes: bytes, context: int, widest: int) -> Band:
+    grid = Grid(np.frombuffer(nodes, dtype=np.int64), context)
     kept = np.arange(grid.size)
     offsets = np.arange(1, widest + 1)
-    if not exact:
+    if context > _EXACT_BAND:
         near = np.arange(min(EXACT // 2, context))
         wanted = np.union1d(near, log_nodes(0, context - 1, _KEY_RATIO))
         kept = np.unique(np.searchsorted(grid.nodes, wanted))
         if widest > _MOST_OFFSETS:
             offsets = np.unique(np.round(np.geomspace(1, widest, _MOST_OFFSETS)).astype(np.int64))
     coarse = Grid(grid.nodes[kept], context)
-    found = []
-    for offset in offsets.tolist():
-        count = context - offset
-        keys = coarse.nodes[coarse.nodes < count]
-        keys = np.union1d(keys, [count - 1])
-        share = Grid(keys, count).cell / count
-        to_query, to_key = coarse.interpolation(keys + offset), coarse.interpolation(keys)
-        found.append(Offset(offset, to_query, to_key, share))
-    return Band(grid, widest, kept, coarse.interpolation(grid.nodes), tuple(found))
+    keys = np.zeros((offsets.size, coarse.size + 1), dtype=np.int64)
+    share = np.zeros(keys.shape)
+    for row, count in enumerate((context - offsets).tolist()):
+        found = np.union1d(coarse.nodes[coarse.nodes < count], [count - 1])
+        keys[row, : found.size] = found
+        share[row, : found.size] = Grid(found, count).cell / count
+    weight = _offset_weights(offsets, widest, context)
+    one = np.eye(keys.shape[1])
+    centring = weight[:, None, None] * share[:, :, None] * (one - share[:, None, :])
+    query = Places.of(coarse, keys + offsets[:, None] * (share > 0))
+    of_queries = np.zeros((coarse.size, coarse.size))
+    for row, positions in enumerate(keys + offsets[:, None] * (share > 0)):
+        to_query = coarse.interpolation(positions)
+        of_queries += to_query.T @ (to_query.T @ centring[row]).T
+    refine = coarse.interpolation(grid.nodes).toarray()
+    return Band(
+        grid, widest, kept, refine, offsets, query, Places.of(coarse, keys), share, weight,
+        centring, of_queries,
+    )  # fmt: skip
+
+
+def _offset_weights(offsets: Index, widest: int, context: int) -> Array:
+    """Return how much sampled offsets count in a mean over all entries of the band (O,)."""
+    every = np.arange(1, widest + 1)
+    count = (context - every) / (context - every).sum()
+    if offsets.size == every.size:
+        return np.asarray(count)
+    spline = CubicSpline(np.log(offsets), np.eye(offsets.size))
+    return np.asarray(count @ spline(np.log(every)))
 
 
 def leak(stack: Stack, band: Band, block: Block) -> Leak:
@@ -113,7 +215,7 @@ def leak(stack: Stack, band: Band, block: Block) -> Leak:
     In chunked attention the band counts all pairs at its offsets, also those that the chunk
     hides.
     """
-    if not band.offsets:
+    if not band.offsets.size:
         return Leak(0.0, 0.0, 0.0)
     layer, row, before = block.layer, block.row, block.before
     at = np.ix_(band.index, band.index)
@@ -123,49 +225,38 @@ def leak(stack: Stack, band: Band, block: Block) -> Leak:
         norm = 1 / np.sqrt(diag + (stack.norm.eps if stack.norm.before_branch else _TINY))
     both = np.outer(norm, norm)
     alike = before.other["bos"].pairs[at] * both
-    same = before.same.pairs[at] * both
     sigma = row.score_std[band.index] / np.sqrt(np.maximum(diag * norm**2, _TINY))
     scores = alike * np.outer(sigma, sigma)
 
     values, vectors = _largest(alike)
     follows = _row_means(band, layer, row, vectors)  # of ln Z, by eigenvector and rotation
     fluctuation = _inner(layer, follows, values) * scores
-    turns = np.outer(layer.frequencies, [offset.value for offset in band.offsets])
+    turns = np.outer(layer.frequencies, band.offsets)
     cosine, sine = np.cos(turns) * layer.share[:, None], np.sin(turns) * layer.share[:, None]
-    heard = follows.real @ cosine + follows.imag @ sine  # (S, r, offset)
-    aligned = layer.attention.alignment * sigma / max(stack.score_std(block.index), _TINY)
-    log_z = row.moments.log_z[band.index]
+    flat = follows.reshape(-1, layer.frequencies.size)
+    heard = (cosine.T @ flat.real.T + sine.T @ flat.imag.T).reshape(-1, *vectors.shape)
 
-    at_offset = np.zeros((len(band.offsets), 3))
-    for index, offset in enumerate(band.offsets):
-        to_query, to_key, w = offset.to_query, offset.to_key, offset.share
-        at_query = _between(to_query, scores, to_query)
-        at_key = _between(to_key, alike, to_key)
-        followed = (to_query @ heard[:, :, index]) @ (to_key @ (vectors * values)).T
-        mean_score = np.zeros_like(w)
-        if layer.attention.alignment:
-            turned = (to_query @ aligned) * cosine[:, index].sum()
-            mean_score = turned * _paired(to_query, same, to_key)
-        mean_log_z = to_query @ log_z
-        at_offset[index] = (
-            _centred(_between(to_query, fluctuation, to_query), w),
-            _centred(at_query * at_key, w) + _covariance(mean_score, mean_score, w),
-            _centred(at_query * followed, w) + _covariance(mean_score, mean_log_z, w),
-        )
-    mask, residual, cross = _band_mean(band, at_offset).tolist()
-    mask += _spread_of_mean(band.grid, layer.attention, row.moments.log_z, band.widest)
+    at_query = band.query.pairs(scores)
+    at_query *= band.centring
+    followed = at_query @ band.key.rows(vectors * values)
+    mask = float(np.vdot(band.of_queries, fluctuation))
+    residual = float(np.vdot(at_query, band.key.pairs(alike)))
+    cross = float(np.vdot(followed, band.query.own_rows(heard)))
+    log_z = row.moments.log_z
+    if layer.attention.alignment:
+        aligned = layer.attention.alignment * sigma / max(stack.score_std(block.index), _TINY)
+        same = band.query.rows(before.same.pairs[at] * both)
+        mean_score = band.query.rows(aligned) * cosine.sum(0)[:, None]
+        mean_score *= band.key.own(same)
+        residual += _covariance(band, mean_score, mean_score)
+        cross += _covariance(band, mean_score, band.query.rows(log_z[band.index]))
+    mask += _spread_of_mean(band.grid, layer.attention, log_z, band.widest)
     return Leak(max(mask, 0.0), max(residual, 0.0), cross)
 
 
-def _band_mean(band: Band, at_offset: Array) -> Array:
-    """Return the mean over all entries of the band, from values at its sampled offsets (N, 3)."""
-    every = np.arange(1, band.widest + 1)
-    sampled = np.array([offset.value for offset in band.offsets])
-    values = at_offset
-    if sampled.size < every.size:
-        values = CubicSpline(np.log(sampled), at_offset)(np.log(every))
-    count = band.grid.context - every
-    return np.asarray(count @ values / count.sum())
+def _covariance(band: Band, x: Array, y: Array) -> float:
+    """Return the mean over the band of what centring leaves of a product of entries (O, N)."""
+    return float(np.einsum("onm,on,om->", band.centring, x, y))
 
 
 def _largest(matrix: Array) -> tuple[Array, Array]:
@@ -181,7 +272,7 @@ def _row_means(band: Band, layer: Layer, row: Row, vectors: Array) -> NDArray[np
     rank, turns = vectors.shape[1], layer.frequencies.size
     if layer.attention.softmax.kind == "sigmoid" or not rank:
         return np.zeros((band.index.size, rank, turns), dtype=complex)
-    turn = np.exp(1j * np.outer(band.grid.nodes, layer.frequencies))
+    turn = layer.turns
     turned = (turn.conj() * layer.smear)[:, None, :] * (band.refine @ vectors)[:, :, None]
     flat = turned.reshape(band.grid.size, -1)
     weights = row.weights[band.index]
@@ -191,27 +282,10 @@ def _row_means(band: Band, layer: Layer, row: Row, vectors: Array) -> NDArray[np
 
 def _inner(layer: Layer, follows: NDArray[np.complex128], values: Array) -> Array:
     """Return the covariance of ``ln Z_i`` and ``ln Z_i'`` less the factor of the queries (G, G)."""
-    weighted = follows * (values[:, None] * layer.share)
+    parts = np.concatenate([follows.real, follows.imag], axis=1)
+    weighted = parts * np.outer(np.tile(values, 2), layer.share)
     g = follows.shape[0]
-    return np.asarray((weighted.reshape(g, -1) @ follows.reshape(g, -1).conj().T).real)
-
-
-def _between(left: csr_array, matrix: Array, right: csr_array) -> Array:
-    return np.asarray((right @ (left @ matrix).T).T)
-
-
-def _paired(left: csr_array, matrix: Array, right: csr_array) -> Array:
-    """Return ``matrix`` at (left_n, right_n), shape (N,)."""
-    return np.asarray(right.multiply(left @ matrix).sum(axis=1)).ravel()
-
-
-def _centred(matrix: Array, share: Array) -> float:
-    """Return the mean of the diagonal less the mean of all: what centring leaves of a variance."""
-    return float(share @ np.diag(matrix) - share @ matrix @ share)
-
-
-def _covariance(x: Array, y: Array, share: Array) -> float:
-    return float(share @ (x * y) - (share @ x) * (share @ y))
+    return np.asarray(weighted.reshape(g, -1) @ parts.reshape(g, -1).T)
 
 
 def _spread_of_mean(grid: Grid, attention: Attention, log_z: Array, widest: int) -> float:

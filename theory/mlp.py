@@ -112,9 +112,10 @@ def horner(polynomial: list[Array], c: Array) -> Array:
 
 def evaluate(polynomial: list[Array], c: Array) -> tuple[Array, Array, Array]:
     """Return a polynomial and its first two derivatives at ``c`` (G, G), by Horner's rule."""
-    value = np.broadcast_to(polynomial[-1], c.shape).copy()
-    first, second = np.zeros_like(c), np.zeros_like(c)
-    for coefficient in polynomial[-2::-1]:
+    *lower, highest = polynomial
+    value, first = highest * c + lower[-1], np.broadcast_to(highest, c.shape).copy()
+    second = np.zeros_like(c)
+    for coefficient in lower[-2::-1]:
         second *= c
         second += first
         first *= c
@@ -135,7 +136,7 @@ def mlp_branch(stack: Stack, block: int, u: State, rms: Array) -> State:
     rms
         Factor from the input back to the residual stream (G,).
     """
-    stream = np.outer(rms, rms)
+    twice = 2 * np.outer(rms, rms)
     variance = u.same.diag
     size = np.maximum(variance, 1e-300)
     kernel = mlp_kernel(stack, block, size)
@@ -150,11 +151,13 @@ def mlp_branch(stack: Stack, block: int, u: State, rms: Array) -> State:
         c = np.clip(pairs * scale, -1.0, 1.0)
         value, slope, curvature = evaluate(polynomial, c)
         total = spread + chance
-        varies = np.clip(total * scale * scale, 0.0, 1 - c**2)
+        varies = np.clip(total * scale * scale, 0.0, 1 - c * c)
+        curvature *= varies
+        value += curvature / 2
         # the input's own variation passes on, in step with the stream that the branch is added to
-        passed = slope * scale
-        carried = np.maximum(passed**2 + 2 * passed * stream, 0.0) * total
-        return value + curvature * varies / 2, carried + fresh
+        slope *= scale
+        carried = np.maximum(slope * (slope + twice), 0.0) * total
+        return value, carried + fresh
 
     def other(q: OtherContent) -> OtherContent:
         pairs, spread = apply(q.pairs, q.spread)

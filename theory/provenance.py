@@ -1,5 +1,6 @@
 """What a dataset says of how it was made, and of what it leaves out."""
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 
@@ -27,6 +28,7 @@ def attributes(stack: Stack, largest: float, *, dense: bool) -> dict[str, str]:
     }
 
 
+@cache
 def package_version() -> str:
     """Return the version that is installed."""
     try:
@@ -57,7 +59,13 @@ def approximations(stack: Stack, largest: float) -> list[str]:
         ),
         (
             any(a.softmax.softcap is not None for a in stack.attention),
-            "the soft cap enters through the variance of the capped score",
+            "what scores of a row or of two contents share is capped through its variance alone",
         ),
     )
-    return [text for applies, text in rows if applies]
+    return [*of_any_method(stack), *(text for applies, text in rows if applies)]
+
+
+def of_any_method(stack: Stack) -> list[str]:
+    """Return, in words, what all predictions of this stack leave out."""
+    clamped = any(mlp.limit is not None for mlp in stack.mlp)
+    return ["gated MLP: the clamp of its branches is left out"] * clamped

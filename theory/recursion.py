@@ -91,6 +91,8 @@ def initial_state(stack: Stack, grid: Grid) -> State:
         for matrix in (pairs, constant):
             matrix[0, :] = matrix[:, 0] = to_content
         constant[0, 0] = diag[0] = first
+        if first == 0.0:  # Q∅ is in units of K, and K_00 is no unit for ordinary content
+            ordinary[0, :] = ordinary[:, 0] = 0.0
     anchors = ((0, 0),) if stack.bos.is_constant else ()
     return State(
         SameContent(pairs, diag, spread, np.zeros((g, Vicinity.of(stack, grid).offsets.size))),
@@ -106,13 +108,14 @@ def run(stack: Stack, grid: Grid, state: State) -> Iterator[Block]:
     vicinity = Vicinity.of(stack, grid)
     layers = {a: Layer.of(stack, a, grid, vicinity) for a in dict.fromkeys(stack.attention)}
     norm, eps = stack.norm, stack.norm.eps
-    scale = np.full(grid.size, stack.residual_multiplier)
 
     def read(stream: State) -> State:
         return stream.normalised(eps) if norm.before_branch else stream
 
     def write(branch: State) -> State:
-        return (branch.normalised(eps) if norm.after_branch else branch).scaled(scale)
+        return (branch.normalised(eps) if norm.after_branch else branch).scaled(
+            stack.residual_multiplier
+        )
 
     def settle(stream: State) -> State:
         return stream.normalised(eps) if norm.after_sum else stream

@@ -2,7 +2,8 @@ r"""The ruler: how well one activation tells which of two positions it was read 
 
 Two sequences hold the same token ``t``, one at ``i`` and one at ``i'``; the rest is random. With
 ``Q`` conditioned on ``t``, the linear cue is ``d'² = d (Q_ii + Q_i'i' - 2 Q_ii') / mean(K - Q)``
-and the norm cue ``√(d/2) |ln K_ii/K_i'i'|``.
+and the norm cue ``|ln K_ii/K_i'i'| / √ψ'(d/2)``, which is ``√(d/2) |ln K_ii/K_i'i'|`` for large
+widths: the theorems ``ruler-linear`` and ``ruler-norm``.
 """
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from ropeleak.errors import RopeleakError
 from ropeleak.spec import Stack
 
+from .closed_forms import ruler_linear, ruler_norm
 from .grid import Grid
 from .mean_field import choose_grid
 from .memory import check_memory
@@ -57,17 +59,18 @@ def ruler(stack: Stack, i: int, i2: int) -> xr.Dataset:
         if depth:
             state = next(blocks).after
         q = {name: kernel.pairs for name, kernel in state.other.items()}
-        same = state.same.diag
-        signal = (
-            q["first"][first, first] + q["second"][second, second] - 2 * q["between"][first, second]
+        k = state.same.diag[[first, second]]
+        own = np.array([q["first"][first, first], q["second"][second, second]])
+        between = q["between"][first, second]
+        floor = 1e-12 * k.sum()
+        told = own.sum() - 2 * between > floor
+        spread = np.maximum(k, own + floor)
+        linear.append(
+            float(ruler_linear(stack.d_model, own[0], own[1], between, spread[0], spread[1]))
+            if told
+            else 0.0
         )
-        noise = (
-            same[first] - q["first"][first, first] + same[second] - q["second"][second, second]
-        ) / 2
-        floor = 1e-12 * (same[first] + same[second])
-        square = stack.d_model * max(signal, 0.0) / max(noise, floor) if signal > floor else 0.0
-        linear.append(np.sqrt(square))
-        norm.append(np.sqrt(stack.d_model / 2) * abs(np.log(same[first] / same[second])))
+        norm.append(float(ruler_norm(stack.d_model, k[0], k[1])))
     return _dataset(np.array(linear), np.array(norm), i, i2)
 
 

@@ -7,15 +7,17 @@ are read through different rotations.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ropeleak.spec import Attention, Stack
 
 from .grid import Grid
 from .layer import Layer
-from .softmax import Moments, row_moments, sigmoid_moments
+from .softmax import LARGEST_SCORE_STD, Moments, row_moments, sigmoid_moments
 from .state import SameContent
 from .weights import TINY, OwnToken, tilt
 
@@ -76,12 +78,17 @@ class Row:
         """``E a_i0`` (G,)."""
         return self.mean[:, 0] * self.moments.row_sum
 
-    @property
+    @cached_property
     def single(self) -> NDArray[np.bool_]:
         """Queries that see one key (G,)."""
         return np.asarray(self.repeat > 1 - 1e-9)
 
-    @property
+    @cached_property
+    def both_free(self) -> Array:
+        """The smaller ``freedom`` of two queries (G, G)."""
+        return np.asarray(np.minimum.outer(self.freedom, self.freedom))
+
+    @cached_property
     def freedom(self) -> Array:
         """Log-ratio of the largest and smallest chance that two rows choose the same key (G,)."""
         m = self.moments
@@ -104,14 +111,15 @@ def attention_rows(stack: Stack, block: int, layer: Layer, grid: Grid, same: Sam
     n = averaging.n_keys
     factor = np.ones_like(n)
     if attention.qk_norm != "none":
-        factor = 1 / np.sqrt(np.maximum(same.diag, TINY))
+        factor = 1 / np.sqrt(np.maximum(same.diag + stack.qk_floor, TINY))
     rotated = same.pairs * np.outer(factor, factor) * layer.kernel
     limit = np.diag(rotated)
     size = same.diag * factor**2
     own = np.sqrt(size)
 
     scale = soft.query_scale(grid.nodes, n)
-    sigma = capped(stack.score_std(block), soft.softcap) * scale
+    drawn = stack.score_std(block) * np.maximum(size, TINY)  # of a key like the query
+    sigma = capped(drawn, soft.softcap) / np.maximum(size, TINY) * scale
     variance = sigma**2 * size
 
     excess = tilt(stack, layer, variance, rotated, size)
@@ -156,13 +164,21 @@ def attention_rows(stack: Stack, block: int, layer: Layer, grid: Grid, same: Sam
     )
 
 
-def capped(sigma: float, softcap: float | None) -> float:
-    """Return the standard deviation of a score after the soft cap."""
-    if softcap is None or sigma == 0:
-        return sigma
+def capped(sigma: ArrayLike, softcap: float | None) -> Array:
+    """Return the standard deviation of a score after the soft cap, shape of ``sigma``."""
+    before = np.asarray(sigma, dtype=float)
+    if softcap is None:
+        return before
     z = np.linspace(-8, 8, 801)
     weight = np.exp(-(z**2) / 2)
-    return float(np.sqrt(((softcap * np.tanh(sigma * z / softcap)) ** 2 @ weight) / weight.sum()))
+    after = softcap * np.tanh(np.multiply.outer(before, z) / softcap)
+    return np.asarray(np.sqrt(after**2 @ weight / weight.sum()))
+
+
+def uncapped(sigma: Array, softcap: float) -> Array:
+    """Return the standard deviation before the soft cap of scores that have ``sigma`` after it."""
+    before = np.linspace(0, LARGEST_SCORE_STD, 257)
+    return np.interp(sigma, capped(before, softcap), before)
 
 
 def _shared(layer: Layer, excess: Array, own_share: Array, held: Array) -> Array:
@@ -189,19 +205,53 @@ def plain_moments(
 ) -> Moments:
     """Return the moments of rows of ``n`` keys (N,), alignment left out.
 
-    ``variance`` is that of one score, ``common`` the share that two scores of a row have in common.
+    ``variance`` is that of the score of a unit key, ``common`` the share of it that two scores of
+    a row have in common, and ``own_std`` the standard deviation of what they do not.
     """
     soft = attention.softmax
+    shared = np.maximum(variance * common, 0.0)
     if soft.kind == "sigmoid":
         bias = -np.log(n) if soft.bias is None else np.full_like(n, soft.bias)
-        return sigmoid_moments(n, np.sqrt(variance), bias, np.clip(common, 0, 1))
+        total = shared + own_std**2
+        alike = np.divide(shared, total, out=np.zeros_like(total), where=total > 0)
+        return sigmoid_moments(n, np.sqrt(total), bias, alike)
+    cap, scale = soft.softcap, 1 / soft.temperature
+    if cap is not None and soft.length_scaling == "none":  # scores are of one shape at all queries
+        cap *= scale
+        own_std = uncapped(own_std, cap)
+    else:
+        cap = None
     return row_moments(
         n,
         own_std,
-        dof=None if attention.qk_norm != "none" else stack.head_size(attention),
+        softcap=cap,
+        **_law(stack, attention),
         null_logit=soft.null_logit,
-        null_var=np.maximum(variance * common, 0.0) + soft.sink_logit_std**2,
+        null_var=shared + soft.sink_logit_std**2,
     )
+
+
+class Law(TypedDict):
+    """What a row's scores are distributed by, in the words of `row_moments`."""
+
+    dof: float | None
+    unit: int | None
+
+
+def _law(stack: Stack, attention: Attention) -> Law:
+    """Return the law of a row's scores.
+
+    A query is Gaussian, or a direction, or the part of a direction that one of several heads has,
+    whose squared norm is a beta; keys likewise.
+    """
+    size = stack.head_size(attention)
+    if attention.qk_norm == "none":
+        return {"dof": size, "unit": None}
+    if attention.qk_norm != "projection":
+        return {"dof": None, "unit": size}
+    others = 1 - 1 / stack.n_heads
+    dof = (size + 2 / stack.n_heads) / others if others else None  # of the same variance
+    return {"dof": dof, "unit": size * stack.n_kv_heads}
 
 
 def _with_own_token(moments: Moments, before: OwnToken, after: OwnToken, drift: Array) -> Moments:

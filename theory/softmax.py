@@ -1,6 +1,7 @@
-r"""Moments of the softmax of independent Gaussian scores, exact for every number of keys.
+r"""Moments of the softmax of independent scores, exact for every number of keys.
 
-With ``n`` scores ``s_j = f(σ z_j)``, ``z_j ~ N(0, 1)``, a null key of weight ``B = e^l`` and
+With ``n`` scores ``s_j = f(σ z_j)``, ``z_j ~ N(0, 1)`` or ``√d_h`` times the cosine of two random
+directions in ``d_h`` dimensions, a null key of weight ``B = e^l`` and
 ``Z = Σ_j e^{s_j} + B``, every moment is one integral over ``t`` of powers of
 ``φ(t) = E exp(-t e^{s})`` (from ``Z^{-k} = ∫ t^{k-1} e^{-tZ} dt / (k-1)!``). The integrands are the
 claims of the theorems ``null-key-denominator``, ``null-key-row-sum``, ``null-key-row-sum-square``
@@ -16,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RegularGridInterpolator
-from scipy.special import expit, roots_genlaguerre, roots_hermitenorm
+from scipy.linalg import eigh_tridiagonal
+from scipy.special import expit, roots_hermitenorm
 
 from .integrands import (
     Parts,
@@ -32,6 +34,7 @@ Array = NDArray[np.float64]
 
 _Z_STEP = 0.12
 _LOG_T_STEP = 0.3
+_LEAST_ANGLES = 512
 _TAIL = 40.0
 """Exponents below minus this are left out of the line."""
 
@@ -54,6 +57,7 @@ def softmax_moments(
     score_std: Array,
     null_logit: Array | None = None,
     softcap: float | None = None,
+    unit: int | None = None,
 ) -> Moments:
     """Return the moments on the outer product of the arguments, by quadrature.
 
@@ -64,6 +68,9 @@ def softmax_moments(
         (B,); without a null key the last axis has length 1.
     softcap
         ``c`` of ``s = c tanh(σ z / c)``.
+    unit
+        ``d_h``, where keys are directions in so many dimensions and ``z`` is ``√d_h`` times a
+        cosine.
 
     Returns
     -------
@@ -80,9 +87,7 @@ def softmax_moments(
     keys, null = n[:, None], np.exp(logit)[:, None]
     for s, std in enumerate(sigma):
         t = np.exp(np.arange(lowest - std**2, highest + 7 * std, _LOG_T_STEP))
-        step = min(_Z_STEP, 0.25 / max(float(std), 1.0))
-        z = np.arange(-9.0, 9.0 + 2 * std, step)
-        weight = np.exp(-(z**2) / 2) * (step / np.sqrt(2 * np.pi))
+        z, weight = normal_nodes(float(std)) if unit is None else cosine_nodes(unit)
         y = np.exp(std * z if softcap is None else softcap * np.tanh(std * z / softcap))
         deficit = np.minimum(of_deficit(t[:, None], y) @ weight, 1 - 1e-16)
         second = of_second(t[:, None], y) @ weight
@@ -95,9 +100,31 @@ def softmax_moments(
     return Moments(*found)
 
 
+def normal_nodes(std: float) -> tuple[Array, Array]:
+    """Return nodes and weights of a normal ``z``, for functions of ``e^{std z}``."""
+    step = min(_Z_STEP, 0.25 / max(std, 1.0))
+    z = np.arange(-9.0, 9.0 + 2 * std, step)
+    return z, np.exp(-(z**2) / 2) * (step / np.sqrt(2 * np.pi))
+
+
+def cosine_nodes(size: int) -> tuple[Array, Array]:
+    """Return nodes and weights of ``z = √d_h cos α`` between two random directions.
+
+    The angle has the density ``∝ sin^{d_h-2} α``; the sum over equal steps is that of a periodic
+    function.
+    """
+    if size == 1:
+        return np.array([-1.0, 1.0]), np.full(2, 0.5)
+    count = max(_LEAST_ANGLES, int(np.sqrt(size) * np.pi / _Z_STEP))
+    angle = (np.arange(count) + 0.5) * np.pi / count
+    weight = np.sin(angle) ** (size - 2)
+    kept = weight > 1e-20 * weight.max()
+    return np.sqrt(size) * np.cos(angle[kept]), weight[kept] / weight.sum()
+
+
 def _integral(parts: Parts) -> Array:
     """Return a mean from its parts on the line of ``ln t``: (N, B)."""
-    product = parts.of_keys @ parts.of_null.T
+    product = parts.of_keys @ np.transpose(parts.of_null)
     return np.asarray(parts.outside + (np.sum(parts.alone) + product) * _LOG_T_STEP)
 
 
@@ -109,17 +136,23 @@ _HERMITE_NODES = 7
 _NULL_NODES = 15
 
 
-def chi_square_nodes(dof: int | None) -> tuple[Array, Array]:
+def chi_square_nodes(dof: float | None) -> tuple[Array, Array]:
     """Return nodes and weights of ``χ²_dof / dof`` (1 with certainty when ``dof`` is None)."""
     if dof is None:
         return np.ones(1), np.ones(1)
-    x, w = roots_genlaguerre(_CHI_NODES, dof / 2 - 1)
-    return x / (dof / 2), w / w.sum()
+    k, power = np.arange(_CHI_NODES), dof / 2 - 1  # Golub and Welsch: no weight overflows
+    x, vectors = eigh_tridiagonal(2 * k + power + 1, np.sqrt(k[1:] * (k[1:] + power)))
+    return x / (dof / 2), vectors[0] ** 2
 
 
 @lru_cache(maxsize=64)
 def _table(
-    log2_n: int, n_sigma: int, dof: int | None, softcap: float | None, null: tuple[float, ...]
+    log2_n: int,
+    n_sigma: int,
+    dof: float | None,
+    softcap: float | None,
+    null: tuple[float, ...],
+    unit: int | None,
 ) -> RegularGridInterpolator:
     """Tabulate moments over (ln n, σ, null logit), averaged over the query's squared norm."""
     n = np.unique(
@@ -128,7 +161,7 @@ def _table(
     sigma = np.arange(n_sigma + 1) * _SIGMA_STEP
     chi, weight = chi_square_nodes(dof)
     spread = np.minimum(np.outer(sigma, np.sqrt(chi)).ravel(), LARGEST_SCORE_STD)
-    moments = softmax_moments(n, spread, np.array(null) if null else None, softcap)
+    moments = softmax_moments(n, spread, np.array(null) if null else None, softcap, unit)
     values = np.stack([m.reshape(n.size, sigma.size, chi.size, -1) for m in moments], axis=-1)
     mixed = np.einsum("nscbm,c->nsbm", values, weight)
     mixed[..., 0] -= np.log(n)[:, None, None]
@@ -143,10 +176,11 @@ def row_moments(
     n_keys: Array,
     score_std: Array,
     *,
-    dof: int | None = None,
+    dof: float | None = None,
     softcap: float | None = None,
     null_logit: float | None = None,
     null_var: Array | None = None,
+    unit: int | None = None,
 ) -> Moments:
     """Return the moments of many rows at once, from tables of the quadrature.
 
@@ -160,19 +194,23 @@ def row_moments(
         As in `softmax_moments`.
     null_logit, null_var
         Mean and variance (N,) of the null key's logit, less what all scores of a row share.
+    unit
+        As in `softmax_moments`.
     """
     n = np.asarray(n_keys, dtype=float)
     sigma = np.minimum(score_std, LARGEST_SCORE_STD)
     log2_n = max(int(np.ceil(np.log2(n.max()))), 5)
     n_sigma = max(int(np.ceil(sigma.max() / _SIGMA_STEP)), 4)
     if null_logit is None:
-        found = _table(log2_n, n_sigma, dof, softcap, ())(np.stack([np.log(n), sigma], axis=-1))
+        found = _table(log2_n, n_sigma, dof, softcap, (), unit)(
+            np.stack([np.log(n), sigma], axis=-1)
+        )
     else:
         std = np.sqrt(np.zeros_like(n) if null_var is None else null_var)
         x, w = roots_hermitenorm(_HERMITE_NODES)
         reach = float(np.ceil((x[-1] * std.max() + 0.01) * 4) / 4)
         axis = tuple((null_logit + np.linspace(-reach, reach, _NULL_NODES)).tolist())
-        table = _table(log2_n, n_sigma, dof, softcap, axis)
+        table = _table(log2_n, n_sigma, dof, softcap, axis, unit)
         found = sum(
             wk * table(np.stack([np.log(n), sigma, null_logit + xk * std], axis=-1))
             for xk, wk in zip(x, w / w.sum(), strict=True)

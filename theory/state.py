@@ -1,6 +1,6 @@
 """The order parameters that the recursion carries from block to block."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,15 +38,13 @@ class SameContent:
         np.fill_diagonal(full, self.diag)
         return full
 
-    def scaled(self, factor: Array) -> "SameContent":
+    def scaled(self, by: "Factor") -> "SameContent":
         """Return the kernel of ``factor_i x_i``."""
-        both = np.outer(factor, factor)
-        square = factor**2
         return SameContent(
-            self.pairs * both,
-            self.diag * square,
-            self.spread * both**2,
-            self.near * square[:, None],
+            self.pairs * by.pairs,
+            self.diag * by.square,
+            self.spread * by.spread,
+            self.near * (by.square if by.square.ndim == 0 else by.square[:, None]),
         )
 
     def plus(self, other: "SameContent") -> "SameContent":
@@ -82,14 +80,35 @@ class OtherContent:
         """``Q_ii`` (G,)."""
         return np.diag(self.pairs)
 
-    def scaled(self, factor: Array) -> "OtherContent":
+    def scaled(self, by: "Factor") -> "OtherContent":
         """Return the kernel of ``factor_i x_i``."""
-        both = np.outer(factor, factor)
-        return replace(self, pairs=self.pairs * both, spread=self.spread * both**2)
+        return OtherContent(self.pairs * by.pairs, self.spread * by.spread, self.anchors)
 
     def plus(self, other: "OtherContent") -> "OtherContent":
         """Return the kernel of the sum of two independent streams."""
-        return replace(self, pairs=self.pairs + other.pairs, spread=self.spread + other.spread)
+        return OtherContent(self.pairs + other.pairs, self.spread + other.spread, self.anchors)
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A factor on the stream, as variances, kernels and their spread see it.
+
+    Attributes
+    ----------
+    square, pairs, spread
+        ``f_i²`` (G,), ``f_i f_j`` and ``(f_i f_j)²`` (G, G); numbers if it is the same everywhere.
+    """
+
+    square: Array
+    pairs: Array
+    spread: Array
+
+    @classmethod
+    def of(cls, factor: Array | float) -> "Factor":
+        """Return it for ``f_i`` (G,) or a number."""
+        f = np.asarray(factor)
+        pairs = np.multiply.outer(f, f)
+        return cls(f * f, pairs, pairs * pairs)
 
 
 @dataclass(frozen=True)
@@ -99,11 +118,12 @@ class State:
     same: SameContent
     other: dict[str, OtherContent]
 
-    def scaled(self, factor: Array) -> "State":
-        """Return the state of ``factor_i x_i``."""
-        return State(
-            self.same.scaled(factor), {name: q.scaled(factor) for name, q in self.other.items()}
-        )
+    def scaled(self, factor: Array | float) -> "State":
+        """Return the state of ``factor_i x_i``, a factor for each node (G,) or one for all."""
+        if np.ndim(factor) == 0 and factor == 1:
+            return self
+        by = Factor.of(factor)
+        return State(self.same.scaled(by), {name: q.scaled(by) for name, q in self.other.items()})
 
     def plus(self, branch: "State") -> "State":
         """Return the state after a branch is added to the residual stream."""

@@ -1,13 +1,18 @@
 r"""Mean attention weights: which keys draw more than their share.
 
-To second order in the scores ``a_ij ∝ exp(σ_i² (½ C_jj - c_ij))``, where ``c_ij`` is the mean of
-``C_jk κ(j-k)`` over the row's keys ``k``. Keys of another size, and a query's own token under
-alignment, are too far from the rest for an expansion: their mean weight is an integral.
+What all scores of a row share cancels. The rest is taken as independent scores that have the same
+variance about their row's mean: of ``n`` independent ones of variance ``v_j`` that is
+``(1 - 2/n) v_j + v̄/n``, of the row's ``σ_i² (C_jj - 2 c_ij + c̄_i)``, where ``c_ij`` is the mean of
+``C_jk κ(j-k)`` over the row's keys ``k`` and ``c̄_i`` the mean of these. The mean weight of a key
+among independent ones is an integral (theorem ``key-share``). So it is exact for scores that are
+independent, and for all others to second order in the scores (theorem ``key-weights``).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 from scipy.special import expit, roots_hermitenorm
 
@@ -15,15 +20,15 @@ from ropeleak.spec import Stack
 
 from .averaging import Averaging
 from .layer import Layer
+from .shares import key_shares
 from .softmax import LARGEST_SCORE_STD
 
 Array = NDArray[np.float64]
 
 TINY = 1e-300
 _HERMITE_NODES = 15
-_SAME_SIZE = 0.01
-_LARGEST_TILT = 30.0
-"""Largest log-ratio of two mean weights."""
+_NODES = 8
+"""Variances of each row at which mean weights are integrated."""
 
 
 def tilt(stack: Stack, layer: Layer, variance: Array, rotated: Array, size: Array) -> Array:
@@ -31,20 +36,51 @@ def tilt(stack: Stack, layer: Layer, variance: Array, rotated: Array, size: Arra
     attention, averaging = layer.attention, layer.averaging
     if attention.softmax.kind == "sigmoid":
         return np.ones_like(rotated)
-    alike = np.ptp(size) <= _SAME_SIZE * size.max()
-    key_mean = averaging.mean @ rotated
-    if alike:  # a key is one of its row's
-        key_mean += (averaging.mean > 0) * (size - np.diag(rotated)) / averaging.n_keys[:, None]
     strength = np.minimum(variance, LARGEST_SCORE_STD**2)[:, None]
-    row = (averaging.mean * key_mean).sum(1, keepdims=True)
-    drawn = strength * (row - key_mean)
-    if attention.qk_norm == "none":  # the query's norm varies: a χ² mixture
-        half = stack.head_size(attention) / 2
-        drawn = -half * np.log1p(-np.clip(drawn / half, None, 0.5))
-    if not alike:
-        drawn += _size_tilt(strength * size, averaging)
-    drawn = np.clip(drawn, -_LARGEST_TILT, _LARGEST_TILT)
-    return np.asarray(np.exp(drawn - drawn.max(1, keepdims=True)))
+    own = strength * apart(averaging, rotated, size)
+    dof = None if attention.qk_norm != "none" else stack.head_size(attention)
+    n, total = averaging.n_keys[:, None], (averaging.mean * own).sum(1, keepdims=True)
+
+    def log_share(at: Array) -> Array:
+        rest = np.maximum(n * total - at, 0.0) / np.maximum(n - 1, 1.0)
+        return np.log(np.maximum(key_shares(at, rest, averaging.n_keys, dof), TINY))
+
+    found = _interpolated(log_share, own, averaging.mean > 0)
+    return np.asarray(np.exp(found - found.max(1, keepdims=True)))
+
+
+def apart(averaging: Averaging, rotated: Array, size: Array) -> Array:
+    """Return ``v_ij / σ_i²`` of independent scores that spread about their row as these do (G, G).
+
+    Parameters
+    ----------
+    rotated
+        ``C_jk κ(j-k)`` of different tokens (G, G).
+    size
+        ``C_jj`` (G,).
+    """
+    n = averaging.n_keys[:, None]
+    itself = (averaging.mean > 0) * (size - np.diag(rotated)) / n
+    with_row = averaging.mean @ rotated + itself
+    about = size - 2 * with_row + (averaging.mean * with_row).sum(1, keepdims=True)
+    mean = (averaging.mean * about).sum(1, keepdims=True)
+    independent = (about - mean / np.maximum(n - 1, 1.0)) * n / np.maximum(n - 2, 1.0)
+    return np.asarray(np.maximum(independent, 0.0))
+
+
+def _interpolated(f: Callable[[Array], Array], x: Array, among: NDArray[np.bool_]) -> Array:
+    """Return a smooth ``f`` at ``x`` (G, G), from a few values between each row's ends.
+
+    ``among`` are the entries that matter; others are cut off at the row's ends.
+    """
+    low = np.where(among, x, np.inf).min(1, keepdims=True)
+    high = np.where(among, x, 0.0).max(1, keepdims=True)
+    middle, half = (high + low) / 2, np.maximum((high - low) / 2, TINY)
+    nodes = chebyshev.chebpts1(_NODES)
+    values = f(np.maximum(middle + half * nodes, 0.0))
+    coefficients = np.linalg.solve(chebyshev.chebvander(nodes, _NODES - 1), values.T)
+    place = np.clip((x - middle) / half, -1.0, 1.0)
+    return np.asarray(chebyshev.chebval(place.T, coefficients, tensor=False).T)
 
 
 class OwnToken(NamedTuple):
@@ -60,32 +96,23 @@ class OwnToken(NamedTuple):
 
         ``a_ii = sigmoid(lift + s_ii - ln Σ_{j≠i} e^{s_ij})``, the sum taken as log-normal.
         """
-        x, w = roots_hermitenorm(_HERMITE_NODES)
-        w = w / w.sum()
+        x, w = _normal_nodes()
         variance = np.minimum(variance, LARGEST_SCORE_STD**2)
-        centre, spread = _rest_of_row(n, variance)
+        centre, spread = rest_of_row(n, variance)
         score = (lift + centre)[:, None] + np.sqrt(variance + spread)[:, None] * x
         weight = expit(score)
         return cls(weight @ w, weight**2 @ w, np.logaddexp(0, score) @ w)
 
 
-def _size_tilt(variance: Array, averaging: Averaging) -> Array:
-    """Return the log of the mean weight of keys whose scores have some ``variance`` (G, G).
-
-    The other keys of a row sum to a log-normal.
-    """
-    n = averaging.n_keys[:, None]
-    total = n * (averaging.mean * variance).sum(1, keepdims=True)
-    others = np.maximum(total - variance, 0.0) / np.maximum(n - 1, 1.0)
-    centre, spread = _rest_of_row(n, others)
-    x, w = roots_hermitenorm(_HERMITE_NODES)
-    weight = expit(centre[..., None] + np.sqrt(variance + spread)[..., None] * x) @ (w / w.sum())
-    return np.asarray(np.log(np.maximum(weight, TINY)))
-
-
-def _rest_of_row(n: Array, variance: Array) -> tuple[Array, Array]:
+def rest_of_row(n: Array, variance: Array) -> tuple[Array, Array]:
     """Return mean and variance of ``-ln Σ e^{s_j}`` over all keys of a row but one."""
     others = np.maximum(n - 1, TINY)
     variance = np.minimum(variance, LARGEST_SCORE_STD**2)
     spread = np.log1p(np.expm1(variance) / others)
     return -np.log(others) - (variance - spread) / 2, spread
+
+
+def _normal_nodes() -> tuple[Array, Array]:
+    """Return nodes and weights of a standard normal variable."""
+    x, w = roots_hermitenorm(_HERMITE_NODES)
+    return x, w / w.sum()

@@ -14,15 +14,21 @@ from sympy.printing.numpy import NumPyPrinter
 from ropeleak.theory.theorems import load
 from ropeleak.theory.theorems.denominator import MISSING, deficit, logit, n, sigma, t, u, y
 from ropeleak.theory.theorems.gaussian import Z
-from ropeleak.theory.theorems.gaussian_line import stable
+from ropeleak.theory.theorems.key_share import FIRST, first, own_std
 from ropeleak.theory.theorems.null_key import constant as null
+from ropeleak.theory.theorems.numeric import stable
 from ropeleak.theory.theorems.participation import SECOND, second
 
 TARGET = Path(__file__).parents[1] / "theory" / "integrands.py"
-MEANS = {"deficit": (deficit(u), MISSING), "second": (second(u), SECOND)}
+MEANS = {
+    "deficit": (deficit(u), MISSING),
+    "first": (first(u), FIRST),
+    "second": (second(u), SECOND),
+}
 """The functions of ``u`` that are means over the scores of one key, and what they are means of."""
 CLAIMS = (
     "null-key-denominator", "null-key-row-sum", "null-key-row-sum-square", "null-key-participation",
+    "key-share",
 )  # fmt: skip
 
 HEAD = '''"""Integrands of the softmax theorems, written by ``make formulas``.
@@ -30,8 +36,8 @@ HEAD = '''"""Integrands of the softmax theorems, written by ``make formulas``.
 To change one, change its theorem.
 
 A mean over the scores of a row of ``n`` keys, beside a null key of weight ``null``, is
-``outside + ∫ (alone + of_keys · of_null) dt/t``; every theorem has these four. ``deficit`` and
-``second`` are themselves means over the weight ``y = e^s`` of one key.
+``outside + ∫ (alone + of_keys · of_null) dt/t``; every theorem has these four. ``deficit``,
+``first`` and ``second`` are themselves means over the weight ``y = e^s`` of one key.
 """
 
 from typing import NamedTuple
@@ -48,16 +54,16 @@ class Parts(NamedTuple):
     outside: float
     alone: Array | float
     of_keys: Array
-    of_null: Array
+    of_null: Array | float
 '''
 
 
 def exponentials(expression: sp.Expr) -> sp.Expr:
     """Return an expression of ``u``, ``σz`` and ``ℓ`` in terms of their exponentials."""
     apart = expression.expand(power_exp=True, power_base=False, mul=False, multinomial=False)
-    named = {sp.exp(u): t, sp.exp(sigma * Z): y, sp.exp(logit): null}
+    named = {sp.exp(u): t, sp.exp(sigma * Z): y, sp.exp(own_std * Z): y, sp.exp(logit): null}
     found = apart.subs(named)
-    if found.has(u, sigma, Z, logit):
+    if found.has(u, sigma, own_std, Z, logit):
         raise SystemExit(f"{expression} is not a function of e^u, e^(σz) and e^ℓ")
     return found
 
@@ -100,7 +106,8 @@ def claim(name: str) -> str:
     theorem = load(name)
     found = parts(theorem.formula)
     means = [mean for mean in MEANS if any(part.has(sp.Symbol(mean)) for part in found)]
-    arguments = ", ".join(f"{argument}: Array" for argument in ("t", "n", "null", *means))
+    given = ["t", "n", *(["null"] if theorem.formula.has(logit) else []), *means]
+    arguments = ", ".join(f"{argument}: Array" for argument in given)
     rows = zip(("outside", "alone", "of_keys", "of_null"), map(code, found), strict=True)
     return (
         f"def {name.replace('-', '_')}({arguments}) -> Parts:\n"
@@ -116,12 +123,16 @@ def rendered() -> str:
     return "\n\n".join([HEAD, *map(mean, MEANS), *map(claim, CLAIMS)])
 
 
+def write(target: Path, new: str) -> None:
+    """Write a module where it is out of date."""
+    old = target.read_text(encoding="utf-8") if target.exists() else ""
+    target.write_text(new, encoding="utf-8")
+    print(f"{target.name} is {'up to date' if new == old else 'rewritten'}")
+
+
 def main() -> None:
-    """Write the module where it is out of date."""
-    new = rendered()
-    old = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""
-    TARGET.write_text(new, encoding="utf-8")
-    print(f"{TARGET.name} is {'up to date' if new == old else 'rewritten'}")
+    """Write theory/integrands.py where it is out of date."""
+    write(TARGET, rendered())
 
 
 if __name__ == "__main__":

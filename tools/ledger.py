@@ -12,7 +12,7 @@ from ropeleak.claims import ledger, load, names
 from ropeleak.claims.claim import Finding
 from ropeleak.claims.lab import Lab
 
-from .readme import README
+from .pages import README
 
 BLOCK = re.compile(r"(<!-- ledger -->\n).*?(<!-- end of ledger -->)", re.S)
 FOLDER = README.parent / "out" / "claims"

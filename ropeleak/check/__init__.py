@@ -4,6 +4,7 @@ The checks take functions on NumPy, PyTorch or JAX arrays and need nothing but N
 """
 
 from . import adapters as adapters
+from . import reference as reference
 from .attention import Attend as Attend
 from .attention import check_attention_packing as check_attention_packing
 from .attention import check_causality as check_causality
@@ -21,5 +22,8 @@ from .rotary import check_norm_preserved as check_norm_preserved
 from .rotary import check_position_ids as check_position_ids
 from .rotary import check_relative_invariance as check_relative_invariance
 from .rotary import check_repeatable as check_repeatable
+from .stacks import check_stack as check_stack
+from .suite import assert_attention as assert_attention
 from .suite import assert_rope as assert_rope
+from .suite import check_attention as check_attention
 from .suite import check_rope as check_rope

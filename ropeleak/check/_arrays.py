@@ -102,41 +102,53 @@ class Door:
         ``numpy``, ``torch`` or ``jax``.
     dtype
         The format that queries and keys are given in.
+    device
+        Where PyTorch puts its arrays; its default unless given.
 
     Raises
     ------
     RopeleakError
-        If the framework or the dtype is not known or not installed.
+        If the framework, the dtype or the device is not known, not installed or not there.
     """
 
-    def __init__(self, framework: str, dtype: str) -> None:
+    def __init__(self, framework: str, dtype: str, device: str | None = None) -> None:
         if framework not in FRAMEWORKS:
             raise RopeleakError(
                 f"framework={framework!r} is not known: choose one of {', '.join(FRAMEWORKS)}"
             )
+        if device is not None and framework != "torch":
+            raise RopeleakError(
+                f"device={device!r} is for PyTorch, not {framework}: leave it out, or give"
+                " framework='torch'"
+            )
         self.framework = framework
+        self.device = device
         self.dtype = dtype_named(dtype)
         self._xp = _module(FRAMEWORKS[framework], f"framework={framework!r}")
         home = self.dtype.module if framework == "numpy" else FRAMEWORKS[framework]
         self._native = getattr(_module(home, f"dtype={dtype!r} in NumPy"), self.dtype.name)
+        if device is not None:
+            try:
+                self.array(np.zeros(1))
+            except Exception as error:
+                told = " ".join(str(error).split())[:200]
+                raise RopeleakError(f"device={device!r} cannot be used: {told}") from error
         if framework == "jax" and self.array(np.zeros(1)).dtype != self._native:
             raise RopeleakError(
                 f"dtype={dtype!r} is switched off in JAX: set jax_enable_x64, or choose fp32"
             )
 
     def array(self, values: Floats) -> Any:
-        """Return values as a native array in the dtype."""
+        """Return values as a native array in the dtype, which a function may write into."""
         if self.framework == "torch":
-            return self._xp.from_numpy(np.ascontiguousarray(values)).to(self._native)
-        if self.framework == "jax":
-            return self._xp.asarray(values, dtype=self._native)
-        return values.astype(self._native)
+            return self._xp.tensor(values, dtype=self._native, device=self.device)
+        return self._xp.array(values, dtype=self._native)
 
     def integers(self, values: Integers) -> Any:
         """Return positions as a native array of the framework's usual integers."""
         if self.framework == "torch":
-            return self._xp.from_numpy(np.ascontiguousarray(values))
-        return self._xp.asarray(values)
+            return self._xp.tensor(values, device=self.device)
+        return self._xp.array(values)
 
     def rounded(self, values: Floats) -> Floats:
         """Return values as they are in the dtype."""

@@ -169,7 +169,7 @@ def search(
         vars(case), outcome.expected, outcome.got, outcome.error, outcome.tolerance,
         source or _source(subject, case, outcome), outcome.where,
     )  # fmt: skip
-    causes = diagnose(subject, case.head_size, outcome.positions)
+    causes = diagnose(subject, case.head_size, outcome.positions, outcome.ratio)
     return Finding(check, kind, claim, tried, margin, failure, causes)
 
 
@@ -238,7 +238,9 @@ def cases(
 
     # A row and a shift are drawn by themselves and then moved down until their sum is allowed.
     most = subject.max_position
-    rows = strategies.rows(most, min_size=min_size, max_size=max_size, contiguous=contiguous)
+    rows = strategies.rows(
+        most, min_size=min_size, max_size=max_size, contiguous=contiguous, near=subject.limits
+    )
 
     def case(size: int, row: tuple[int, ...], shift: int, seed: int) -> Case:
         room = most - shift
@@ -247,5 +249,5 @@ def cases(
             return Case(size, tuple(p - excess for p in row), shift, seed)
         return Case(size, tuple(min(p, room) for p in row), shift, seed)
 
-    shifts = strategies.positions(most - max_size)
+    shifts = strategies.positions(most - max_size, near=subject.limits)
     return st.builds(case, st.sampled_from(subject.sizes), rows, shifts, st.integers(0, 2**16))

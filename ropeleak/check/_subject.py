@@ -1,7 +1,7 @@
 """A function under check: called in its own dtype, its answers examined, in float64 outside."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,7 +55,15 @@ class Subject:
         """What reports call the function."""
         return self.fn.name
 
-    def rotate(self, q: Floats, k: Floats, positions: Integers) -> tuple[Floats, Floats]:
+    @property
+    def limits(self) -> tuple[int, ...]:
+        """Contexts that its RoPE knows, next to which positions are tried."""
+        contexts = self.rope and (self.rope.original_context, self.rope.max_context)
+        return tuple(context for context in contexts or () if context)
+
+    def rotate(
+        self, q: Floats, k: Floats, positions: Integers, layers: int = 1
+    ) -> tuple[Floats, Floats]:
         """Rotate queries and keys in the function's own dtype.
 
         Parameters
@@ -64,6 +72,9 @@ class Subject:
             Shape ``(batch, heads, tokens, head_size)``.
         positions
             Shape ``(batch, tokens)``.
+        layers
+            How often the function is called with one array of positions, as by the layers of a
+            model; the last answer counts.
 
         Returns
         -------
@@ -76,10 +87,12 @@ class Subject:
             If the function raises, or returns anything but two arrays of the shape and dtype of its
             arguments.
         """
-        given = (self.door.array(q), self.door.array(k), self.door.integers(positions))
+        places = self.door.integers(positions)
         say = f"q {q.shape}, k {k.shape}, positions {_brief(positions)}"
         with np.errstate(all="ignore"):
-            answer = called(self.fn, given, self.name, say)
+            for _ in range(layers):
+                given = self.door.array(q), self.door.array(k), places
+                answer = called(self.fn, given, self.name, say)
             pairs = zip(answer, (q, k), ("q", "k"), strict=True)
             first, second = (self._examined(x, y.shape, name) for x, y, name in pairs)
         return first, second
@@ -106,7 +119,9 @@ def subject_of(
     head_size: int | Sequence[int] | None = None,
     rope: "Rope | None" = None,
     angles: str | None = None,
+    table_dtype: str | None = None,
     framework: str | None = None,
+    device: str | None = None,
     any_dtype: bool = False,
 ) -> Subject:
     """Return a function as a subject, after a first call that must work.
@@ -125,8 +140,12 @@ def subject_of(
         What the function should compute; its frequencies are not checked without it.
     angles
         Format in which it may compute angles: fp64 for fp64, else fp32, unless given.
+    table_dtype
+        Format in which it may keep cos and sin: the coarser one of both, unless given.
     framework
         ``numpy``, ``torch`` or ``jax``; found out unless given.
+    device
+        Where PyTorch puts its arrays, e.g. ``cuda``; its default unless given.
     any_dtype
         Whether answers may have another dtype than ``dtype``.
 
@@ -144,14 +163,13 @@ def subject_of(
             f"max_position={max_position} must be from {LEAST_POSITION} to {MOST_POSITION}"
         )
     rotary = adapted(fn)
-    door = Door(framework or rotary.framework, dtype)
+    door = Door(framework or rotary.framework, dtype, device)
     given = rotary.head_size if head_size is None else head_size
     sizes = (given,) if isinstance(given, int) else tuple(given or USUAL_SIZES)
     if not sizes or any(size < 2 for size in sizes):
         raise RopeleakError(f"head_size={head_size} must be at least 2: give even numbers")
-    subject = Subject(
-        rotary, door, Precision.of(dtype, angles), sizes, max_position, rope, any_dtype
-    )
+    precision = Precision.of(dtype, angles, table_dtype)
+    subject = Subject(rotary, door, precision, sizes, max_position, rope, any_dtype)
     return _that_works(subject, insist=given is not None)
 
 
@@ -176,7 +194,7 @@ def _that_works(subject: Subject, insist: bool) -> Subject:
                 break
     if complaint is not None and (insist or not working):
         raise complaint
-    return Subject(**{**vars(subject), "sizes": tuple(sorted(working))})
+    return replace(subject, sizes=tuple(sorted(working)))
 
 
 def _fits(rope: "Rope", size: int, context: int) -> None:

@@ -117,30 +117,27 @@ def freqs_cis(
     Parameters
     ----------
     apply
-        Takes ``freqs_cis`` of shape ``(tokens, head_size / 2)``, so rows go one by one.
+        Takes ``freqs_cis`` of shape ``(tokens, head_size / 2)``, so rows go one by one; of shape
+        ``(batch, tokens, head_size / 2)`` if ``table`` is a rotary embedding.
     table
-        ``freqs_cis`` of all positions, shape ``(positions, head_size / 2)``, or a function of the
-        positions that returns their rows.
+        ``freqs_cis`` of all positions, shape ``(positions, head_size / 2)``, a function of the
+        positions that returns their rows, or, as a transformers rotary embedding, of
+        ``(x, position_ids)``.
     axes
         Axes of ``xq`` and ``xk``.
     head_size
         The only one that the table is made for; read off the table unless given.
     """
+    takes_x = callable(table) and required_parameters(table) >= 2
     look_up = table if callable(table) else table.__getitem__
     if not callable(table):
         head_size = head_size or 2 * int(table.shape[-1])
 
     def rotate(q: Any, k: Any, p: Any) -> tuple[Any, Any]:
-        return _pair(apply(q, k, look_up(p)))
+        return _pair(apply(q, k, look_up(q, p) if takes_x else look_up(p)))
 
     _known(axes)
-    framework = framework_of(apply)
-    return Adapted(
-        _arranged(rotate, axes, one_row=True, keep_batch="b" in axes),
-        name_of(apply),
-        framework,
-        head_size,
-    )
+    return _adapted(_arranged(rotate, axes, one_row=not takes_x), apply, head_size)
 
 
 def adapted(fn: Callable[..., Any], tables: Any = None, axes: Axes | None = None) -> Adapted:
@@ -177,6 +174,11 @@ def adapted(fn: Callable[..., Any], tables: Any = None, axes: Axes | None = None
         f"{name_of(fn)} takes ({', '.join(names)}): give a function of (q, k, positions),"
         " (q, k, cos, sin), (xq, xk, freqs_cis) or (x, positions), or use ropeleak.check.adapters"
     )
+
+
+def is_attention(fn: Callable[..., Any]) -> bool:
+    """Whether a function takes values too: ``(q, k, v, positions)``."""
+    return callable(fn) and [name.lstrip("x")[:1] for name in parameter_names(fn)[:3]] == [*"qkv"]
 
 
 def name_of(fn: object) -> str:
@@ -234,11 +236,12 @@ def _adapted(call: Rotary, fn: object, head_size: int | None = None) -> Adapted:
     return Adapted(call, name_of(fn), framework_of(fn), head_size)
 
 
-def _arranged(
-    fn: Callable[..., Any], axes: Axes, *, one_row: bool, keep_batch: bool | None = None
-) -> Rotary:
-    """Return ``fn`` with canonical axes; ``keep_batch`` gives single rows a batch axis of 1."""
-    keep = "b" in axes if keep_batch is None else keep_batch
+def _arranged(fn: Callable[..., Any], axes: Axes, *, one_row: bool) -> Rotary:
+    """Return ``fn`` with canonical axes; single rows keep a batch axis of 1 if the axes have one.
+
+    Positions of single rows have none.
+    """
+    keep = "b" in axes
     heads_last = "th" in axes
 
     def swap(x: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ._arrays import Door, Floats, Integers, framework_of
 from ._search import EXAMPLES, Outcome, entries, look, worst
 from ._subject import USUAL_BASE, called, examined
 from .adapters import Axes, name_of
-from .report import Cause, Failure, Finding, Kind
+from .report import Cause, Failure, Finding, Kind, Report
 from .tolerance import (
     Precision,
     attention_tolerance,
@@ -38,19 +39,21 @@ class Attend:
     Parameters
     ----------
     fn
-        Returns an array of the shape of ``v``, ``(batch, heads, tokens, head_size)``.
+        Returns an array of the shape of ``q``, ``(batch, heads, tokens, head_size)``.
     dtype
         Format of its arguments: fp64, fp32, bf16 or fp16.
     max_position
         The largest position to try.
-    head_size, heads
-        Shape of its arguments.
+    head_size, heads, kv_heads
+        Shape of its arguments; as many heads of keys and values as of queries unless given.
     axes
         ``bhtd``, or ``bthd`` if heads come after tokens.
-    angles, framework
+    angles, table_dtype, framework, device
         As `ropeleak.check.check_relative_invariance` takes them.
     any_dtype
         Whether the answer may have another dtype.
+    limits
+        Positions next to which shifts are tried, such as the ends of chunks.
     """
 
     fn: Callable[..., Any]
@@ -58,14 +61,26 @@ class Attend:
     max_position: int = 4096
     head_size: int = 64
     heads: int = 2
+    kv_heads: int | None = None
     axes: Axes = "bhtd"
     angles: str | None = None
+    table_dtype: str | None = None
     framework: str | None = None
+    device: str | None = None
     any_dtype: bool = False
+    limits: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.axes not in ("bhtd", "bthd"):
             raise RopeleakError(f"axes={self.axes!r} of attention must be 'bhtd' or 'bthd'")
+        kv_heads = self.heads if self.kv_heads is None else self.kv_heads
+        if self.heads < 1 or kv_heads < 1 or self.heads % kv_heads:
+            raise RopeleakError(
+                f"heads={self.heads} of attention must be a multiple of kv_heads={kv_heads}, both"
+                " at least 1"
+            )
+        if self.head_size < 2:
+            raise RopeleakError(f"head_size={self.head_size} of attention must be at least 2")
         if self.max_position < 64:
             raise RopeleakError(
                 f"max_position={self.max_position} of attention must be at least 64"
@@ -74,12 +89,18 @@ class Attend:
     @property
     def door(self) -> Door:
         """To and from the function's arrays."""
-        return Door(self.framework or framework_of(self.fn), self.dtype)
+        return Door(self.framework or framework_of(self.fn), self.dtype, self.device)
+
+    @property
+    def precision(self) -> Precision:
+        """Where the function may round."""
+        return Precision.of(self.dtype, self.angles, self.table_dtype)
 
     def draw(self, tokens: int, seed: int) -> list[Floats]:
         """Return queries, keys and values, shape ``(1, heads, tokens, head_size)``."""
         shape = (3, 1, self.heads, tokens, self.head_size)
-        return [self.door.rounded(x) for x in entries(seed, shape)]
+        q, k, v = (self.door.rounded(x) for x in entries(seed, shape))
+        return [q, k[:, : self.kv_heads], v[:, : self.kv_heads]]
 
     def __call__(self, qkv: list[Floats], positions: Integers, *more: Integers) -> Floats:
         """Return the answer in float64; ``more`` are further integer arrays."""
@@ -87,31 +108,44 @@ class Attend:
         swap = self.axes == "bthd"
         arrays = [door.array(x.swapaxes(1, 2) if swap else x) for x in qkv]
         given = (*arrays, door.integers(positions), *(door.integers(x) for x in more))
-        name, say = name_of(self.fn), f"q {arrays[0].shape}, positions {positions.shape}"
+        name, say = self.name, f"q {tuple(arrays[0].shape)}, positions {positions.shape}"
         with np.errstate(all="ignore"):
             answer = called(self.fn, given, name, say)
-            out = examined(answer, tuple(arrays[2].shape), door, name, self.any_dtype)
+            out = examined(answer, tuple(arrays[0].shape), door, name, self.any_dtype)
         return out.swapaxes(1, 2) if swap else out
 
     def tolerance(self, last: int, comparisons: int) -> float:
         """Return how far outputs may differ if positions go up to ``last``."""
-        precision = Precision.of(self.dtype, self.angles)
-        frequencies = USUAL_BASE ** (-np.arange(0, self.head_size, 2) / self.head_size)
         places = np.broadcast_to([last] * 4, (comparisons, 4))
-        score = score_tolerance(places, frequencies, self.head_size, precision)
-        return float(attention_tolerance(score[0], self.head_size, precision, comparisons))
+        score = score_tolerance(places, self._frequencies, self.head_size, self.precision)
+        return float(attention_tolerance(score[0], self.head_size, self.precision, comparisons))
 
     def source(self, last: int) -> str:
         """Say where the tolerance comes from."""
-        frequencies = USUAL_BASE ** (-np.arange(0, self.head_size, 2) / self.head_size)
-        precision = Precision.of(self.dtype, self.angles)
-        return explained([last] * 4, frequencies, self.head_size, precision)
+        return explained([last] * 4, self._frequencies, self.head_size, self.precision)
+
+    @property
+    def name(self) -> str:
+        """What reports call the function."""
+        return name_of(self.fn)
+
+    @property
+    def words(self) -> str:
+        """What is checked, in words."""
+        return (
+            f"{self.name}: {self.door.dtype.name} in {self.door.framework}, positions up to"
+            f" {self.max_position}, {self.heads} heads of {self.head_size}"
+        )
+
+    @property
+    def _frequencies(self) -> Floats:
+        return np.asarray(USUAL_BASE ** (-np.arange(0, self.head_size, 2) / self.head_size))
 
 
 def check_shift_equivariance(
     fn: Callable[..., Any], *, window: int | None = None, examples: int = EXAMPLES,
     seed: int = 0, **options: Any,
-) -> tuple[Finding, Finding]:  # fmt: skip
+) -> Report:  # fmt: skip
     """Check attention against both kinds of shift.
 
     *Position-id offset*: all positions grow by a constant, the tokens stay. *Sequence index*: the
@@ -133,9 +167,9 @@ def check_shift_equivariance(
 
     Returns
     -------
-    tuple of Finding
-        The offset's and the index's. Without a window the second never fails; its note says how
-        much of the index is seen.
+    Report
+        The finding about the offset, and that about the index. Without a window the second never
+        fails; its note says how much of the index is seen.
 
     Raises
     ------
@@ -182,10 +216,11 @@ def check_shift_equivariance(
         )
         claim = f"outputs do not change with what lies outside of a window of {window} keys"
         args = ("index_equivariance", "sequence index", claim, examples, seed, cause)
-        return first, _search(attend, strategy, index, *args)  # type: ignore[arg-type]
+        second = _search(attend, strategy, index, *args)  # type: ignore[arg-type]
+        return Report(attend.words, (first, second))
     seen = index(AttentionCase(32, 16, 0, seed))
-    return first, Finding(
-        "index_equivariance", "sequence index", "nothing is demanded without a window", 1, 0.0,
+    second = Finding(
+        "index_equivariance", "sequence index", "nothing is demanded without a window", 0, 0.0,
         notes=(
             f"16 more tokens before a query change its output by up to {seen.error:.2g} standard"
             " deviations of the values: any causal mask lets the index through (ropeleak predict"
@@ -193,6 +228,7 @@ def check_shift_equivariance(
             else "outputs do not change with the tokens before them",
         ),
     )  # fmt: skip
+    return Report(attend.words, (first, second))
 
 
 def check_causality(
@@ -200,7 +236,7 @@ def check_causality(
 ) -> Finding:
     """Check that outputs do not change with later tokens.
 
-    Parameters, returns and errors as `check_shift_equivariance`, but for one finding.
+    Parameters and errors as `check_shift_equivariance`; returns one finding.
     """
     attend = _attend(fn, options)
 
@@ -258,6 +294,16 @@ def check_attention_packing(
     )  # fmt: skip
 
 
+def in_one_document(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``fn(q, k, v, positions, documents)`` as a function of the first four."""
+
+    @wraps(fn)
+    def alone(q: Any, k: Any, v: Any, positions: Any) -> Any:
+        return fn(q, k, v, positions, 0 * positions)
+
+    return alone
+
+
 def _attend(fn: Any, options: dict[str, Any]) -> Attend:
     if not callable(fn):
         raise RopeleakError(f"{fn!r} is not a function: give a function of (q, k, v, positions)")
@@ -276,7 +322,7 @@ def _cases(attend: Attend, longer_than: int = 0) -> Any:
     @st.composite
     def build(draw: Any) -> AttentionCase:
         tokens = draw(st.integers(longer_than + 2, longer_than + 16))
-        shift = draw(strategies.positions(max(attend.max_position - tokens, 0)))
+        shift = draw(strategies.positions(attend.max_position - tokens, near=attend.limits))
         at = draw(st.integers(1, max(tokens - longer_than - 1, 1)))
         return AttentionCase(tokens, at, shift, draw(st.integers(0, 2**16)))
 

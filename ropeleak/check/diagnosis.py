@@ -10,25 +10,41 @@ from ropeleak.errors import RopeleakError
 
 from ._arrays import dtype_named
 from ._scene import Scene, first_where
-from ._spectrum import wrong_frequencies
+from ._spectrum import rounded_tables, wrong_frequencies
 from ._subject import Subject
 from .operator import Operator, angle_error
 from .report import Cause
+from .tolerance import Precision, rotation_rms
 
 MOST_CAUSES = 3
 
 
-def diagnose(subject: Subject, size: int, positions: tuple[int, ...]) -> tuple[Cause, ...]:
-    """Return the likely causes of a failure at some positions, the likeliest first."""
-    fine = subject.precision.angles.bits > FP32.bits
-    # In fp64 first what is wrong by more than rounding to fp32.
-    coarse = subject.precision._replace(angles=FP32) if fine else subject.precision
-    lenient = replace(subject, precision=coarse)
+def diagnose(
+    subject: Subject, size: int, positions: tuple[int, ...], excess: float
+) -> tuple[Cause, ...]:
+    """Return the likely causes of a failure, the likeliest first.
+
+    Parameters
+    ----------
+    subject, size, positions
+        The function, the head size and the positions that failed.
+    excess
+        The error over its tolerance.
+    """
+    precision = subject.precision
+    fine = precision.angles.bits > FP32.bits
+    if fine:  # first what is wrong by more than rounding to fp32
+        precision = precision._replace(angles=FP32, tables=FP32)
     for tried in dict.fromkeys((_best_size(subject), size)):
-        found = _causes(Scene(Operator(lenient, tried), positions))
+        name = rounded_tables(Operator(subject, tried))
+        tables = (_tables(name),) if name else ()
+        lenient = precision._replace(tables=dtype_named(name)) if name else precision
+        scene = Scene(Operator(replace(subject, precision=lenient), tried), positions)
+        found = (*_causes(scene), *tables)
         if found:
-            return found
-    return (FP32_ANGLES,) if fine else (UNKNOWN,)
+            return found[:MOST_CAUSES]
+    small = excess < 2.0 ** (subject.precision.angles.bits - FP32.bits + 2)
+    return (FP32_ANGLES,) if fine and small else (UNKNOWN,)
 
 
 def _best_size(subject: Subject) -> int:
@@ -37,7 +53,7 @@ def _best_size(subject: Subject) -> int:
 
 
 def _causes(scene: Scene) -> tuple[Cause, ...]:
-    found = []
+    found: list[Cause] = []
     for test in TESTS:
         with suppress(RopeleakError):  # the function refuses what the test asks: not this cause
             cause = test(scene)
@@ -68,6 +84,42 @@ def _state(scene: Scene) -> Cause | None:
         "state-between-calls",
         "the same call gives another rotation the second time: an angle or offset is kept from the"
         " call before and not reset",
+    )
+
+
+def _written_positions(scene: Scene) -> Cause | None:
+    p = min(5, scene.limit)
+    once, twice = (scene.op.measured(p, layers=n)[0] for n in (1, 2))
+    if scene.op.same(once, twice, p):
+        return None
+    return Cause(
+        "positions-changed",
+        "the second call with one array of positions, as by the next layer, gives another rotation:"
+        " the function writes into the positions that it was given; copy them first",
+    )
+
+
+def _absolute_embedding(scene: Scene) -> Cause | None:
+    p = min(5, scene.limit)
+    size = scene.op.offset(p)
+    if size <= scene.op.tolerance(p):
+        return None
+    return Cause(
+        "absolute-embedding",
+        f"a zero vector at position {p} gets entries up to {size:.3g}: something is added to"
+        " queries or keys, as an absolute position embedding is; a rotation adds nothing",
+    )
+
+
+def _tables(name: str) -> Cause:
+    format_ = dtype_named(name)
+    error = rotation_rms(Precision(FP32, FP32, format_))
+    return Cause(
+        f"{name}-tables",
+        f"rotated entries are rounded to {name}, so cos and sin are: scores carry an error of"
+        f" {error:.1g} of their standard deviation that does not grow with the position; keep"
+        f" tables in the format of queries and keys, or allow it with table_dtype={name!r}"
+        f" (--table-dtype {name})",
     )
 
 
@@ -129,13 +181,15 @@ def _not_a_rotation(scene: Scene) -> Cause | None:
     if not np.isfinite(m).all() or scene.op.same(m.T @ m, origin.T @ origin, p):
         return None
     pairs = scene.op.pairs()
+    if pairs.layout == "unknown":
+        return Cause("not-a-rotation", f"the matrix at position {p} does not keep norms")
     if pairs.layout == "none":
         return Cause(
             "wrong-half",
             "entries are scaled by cos or sin but never mixed with their partner: rotate_half takes"
             " the wrong half",
         )
-    a, b = pairs.first[: pairs.second.size], pairs.second
+    a, b = pairs.first, pairs.second
     down, up = m[b, a], m[a, b]
     tolerance = scene.op.tolerance(p)
     if np.max(np.abs(down - up)) <= tolerance < np.max(np.abs(down)):
@@ -207,17 +261,20 @@ def _running_length(scene: Scene) -> Cause | None:
         return None
     first = first_where(changed, p, far)
     ends = [scene.op.matrix(p, running=r) for r in (first, (first + far) // 2, far)]
+    off = np.linalg.norm(ends[2] - plain) / np.linalg.norm(plain)
+    moved = f"in a row of {far}, the score of a key cached at {p} is off by an RMS of {off:.2g} σ"
     if far > first and scene.op.same(ends[0], ends[1], p) and scene.op.same(ends[1], ends[2], p):
         return Cause(
             "longrope-switch",
             f"all frequencies change at once when a row reaches position {first} (LongRoPE): scores"
-            " and cached keys from before do not fit those from after; drop the cache there",
+            f" and cached keys from before do not fit those from after ({moved}); drop the cache"
+            " there",
         )
     return Cause(
         "dynamic-ntk",
         f"frequencies depend on the running length (seen from position {first} on; dynamic NTK):"
         " the same distance scores differently in a longer text, and keys cached at a shorter"
-        " length are stale",
+        f" length are stale ({moved})",
     )
 
 
@@ -292,7 +349,7 @@ def _clamped(scene: Scene) -> Cause | None:
 
 
 def _does_nothing(scene: Scene) -> Cause | None:
-    if not all(scene.alike(0, p) for p in (1, 10, min(100, scene.limit), *scene.positions)):
+    if not scene.op.stands_still(*scene.positions):
         return None
     return Cause("no-rotation", "positions have no effect: nothing is rotated")
 
@@ -302,7 +359,7 @@ def _finite(scene: Scene, p: int) -> bool:
 
 
 TESTS: tuple[Callable[[Scene], Cause | None], ...] = (
-    _state, _not_finite, _scaled_one_side, _layouts, _sin_sign_of_one, _not_a_rotation, _row,
-    _index, _tokens, _rounded_positions, _rounded_angles, _wrapped_integers, _clamped,
-    _running_length, _sides_differ, _does_nothing, wrong_frequencies,
+    _state, _written_positions, _absolute_embedding, _not_finite, _scaled_one_side, _layouts,
+    _sin_sign_of_one, _not_a_rotation, _row, _index, _tokens, _rounded_positions, _rounded_angles,
+    _wrapped_integers, _clamped, _running_length, _sides_differ, _does_nothing, wrong_frequencies,
 )  # fmt: skip

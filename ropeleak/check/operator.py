@@ -26,12 +26,12 @@ class Pairs(NamedTuple):
     ----------
     layout
         ``half``: ``(k, k + rotary_dim / 2)``; ``interleaved``: ``(2k, 2k + 1)``; ``none``: no entry
-        depends on another.
+        depends on another; ``unknown``: another one, whose pairs are not listed.
     first, second
         The entries of each pair, shape ``(pairs,)``.
     """
 
-    layout: Literal["half", "interleaved", "none"]
+    layout: Literal["half", "interleaved", "none", "unknown"]
     first: NDArray[np.int64]
     second: NDArray[np.int64]
 
@@ -61,7 +61,7 @@ class Operator:
 
     def measured(
         self, p: int, *, running: int | None = None, extra: int = 0, before: bool = False,
-        neighbour: int | None = None,
+        neighbour: int | None = None, layers: int = 1,
     ) -> tuple[Floats, Floats]:  # fmt: skip
         """Return ``M(p)`` of queries and of keys, shape ``(d, d)`` each.
 
@@ -75,6 +75,8 @@ class Operator:
             How many more tokens at ``p`` the row has, and whether they come first.
         neighbour
             The position of the tokens of another row, which comes first in the batch.
+        layers
+            As `Subject.rotate` takes them.
         """
         d = self.size
         eye = np.eye(d)
@@ -89,18 +91,30 @@ class Operator:
             x = np.concatenate([x, x])
             batch = np.concatenate([np.full_like(batch, neighbour), batch])
         start = extra if before else 0
-        q, k = self.subject.rotate(x, x, batch)
+        q, k = self.subject.rotate(x, x, batch, layers)
         return q[-1, 0, start : start + d].T, k[-1, 0, start : start + d].T
 
     def matrix(self, p: int, side: Side = "q", **options: int) -> Floats:
         """Return ``M(p)`` of queries or keys; options as `measured` takes them."""
         return self.both(p, **options)[side == "k"]
 
+    def offset(self, p: int) -> float:
+        """Return the size of what a zero vector becomes at a position: 0 for any matrix."""
+        zero = np.zeros((1, 1, 2, self.size))
+        answers = self.subject.rotate(zero, zero, np.full((1, 2), p))
+        return float(np.max(np.abs(np.nan_to_num(answers))))
+
+    def stands_still(self, *more: int) -> bool:
+        """Whether positions have no effect, as far as a few of them and ``more`` tell."""
+        far = self.subject.max_position
+        places = (1, min(10, far), min(100, far), *more)
+        return all(self.same(self.matrix(0), self.matrix(p), p) for p in places)
+
     def tolerance(self, *positions: int) -> float:
         """Return how far equal entries of matrices at these positions may be apart."""
         precision = self.subject.precision
         angle = float(np.max(spacing(positions, precision.angles.bits), initial=0.0))
-        return 8 * max(precision.activations.eps, precision.angles.eps) + 2 * angle
+        return 8 * precision.eps + 2 * angle
 
     def same(self, a: Floats, b: Floats, *positions: int) -> bool:
         """Whether two matrices agree within rounding; positions are those of the angles."""
@@ -128,7 +142,9 @@ class Operator:
             r = rotary_dim or d
             return Pairs("interleaved", np.arange(0, r, 2), np.arange(1, r, 2))
         half = rotary_dim // 2 if rotary_dim else partner
-        return Pairs("half", np.arange(half), np.arange(half, min(2 * half, d)))
+        if 2 * half > d:
+            return Pairs("unknown", np.arange(0), np.arange(0))
+        return Pairs("half", np.arange(half), np.arange(half, 2 * half))
 
     @cached_property
     def _expected_pairs(self) -> Pairs:

@@ -68,7 +68,7 @@ class Finding:
     claim
         What holds if the check passes.
     examples
-        How many cases were tried.
+        How many cases were tried; 0 where nothing is demanded.
     margin
         The largest error of all cases over its tolerance.
     failure
@@ -142,6 +142,8 @@ class Finding:
     def _outcome(self) -> str:
         if not self.passed:
             return f"not so that {self.claim}"
+        if not self.examples:
+            return self.claim
         used = f"at most {self.margin:.0%} of the tolerance used, {self.examples} examples"
         return f"{self.claim} ({used})"
 
@@ -211,7 +213,9 @@ class Report:
     def explain(self) -> str:
         """Return the report in words."""
         lines = [_wrapped(self.subject, "", ""), ""]
-        lines += [f"{kind + ':':<20}{text}" for kind, text in self.verdicts().items()]
+        lines += [
+            _wrapped(text, f"{kind + ':':<20}", " " * 20) for kind, text in self.verdicts().items()
+        ]
         lines += ["", *(finding.explain(causes=False) for finding in self)]
         if self.causes:
             lines += ["", "Likely causes"]

@@ -19,6 +19,8 @@ INDEX_NOTE = (
     " and ropeleak predict says how much"
 )
 
+IDLE_NOTE = "positions have no effect: scores do not depend on the distance either"
+
 
 def check_relative_invariance(
     fn: Any, *, examples: int = EXAMPLES, seed: int = 0, **options: Any
@@ -34,8 +36,23 @@ def check_relative_invariance(
     seed
         Another one gives other cases.
     **options
-        ``dtype``, ``max_position``, ``head_size``, ``rope``, ``angles``, ``framework`` and
-        ``any_dtype``, as `subject_of` takes them.
+        dtype
+            Format of queries and keys: fp64, fp32, bf16 or fp16.
+        max_position
+            The largest position to try, 4096 unless given.
+        head_size
+            Head sizes to try, one or several; those of the usual ones that work unless given.
+        rope
+            A `ropeleak.Rope` that the function should compute: its frequencies are not checked
+            without it.
+        angles, table_dtype
+            Formats in which it may compute angles (fp64 for fp64, else fp32, unless given) and keep
+            cos and sin (the coarser one of both).
+        framework, device
+            ``numpy``, ``torch`` or ``jax``, found out unless given, and where PyTorch puts its
+            arrays.
+        any_dtype
+            Whether answers may have another dtype than ``dtype``.
 
     Returns
     -------
@@ -69,11 +86,13 @@ def check_relative_invariance(
 
         return worst(scores(*before)[0, 0], scores(*after)[0, 0], bound, where)
 
-    return search(
+    finding = search(
         subject, cases(subject), evaluate, examples=examples, seed=seed,
         check="relative_invariance", kind="position-id offset",
         claim="scores depend on the distance between positions alone",
     )  # fmt: skip
+    idle = finding and Operator(subject, subject.sizes[-1]).stands_still()
+    return finding.with_notes(IDLE_NOTE) if idle else finding
 
 
 def check_norm_preserved(
@@ -120,7 +139,9 @@ def check_norm_preserved(
         return finding
     factor = Operator(subject, subject.sizes[-1]).attention_factor()
     expected = factor if subject.rope is None else subject.rope.attention_scale(1)
-    tolerance = 4 * max(subject.precision.activations.eps, subject.precision.angles.eps)
+    tolerance = 4 * subject.precision.eps
+    if factor <= tolerance:
+        return _other_factor(finding, subject.sizes[-1], 1.0, factor, tolerance)
     if abs(factor - expected) > tolerance:
         return _other_factor(finding, subject.sizes[-1], expected, factor, tolerance)
     if abs(factor - 1) > tolerance:
@@ -141,7 +162,7 @@ def _other_factor(
     cause = Cause(
         "attention-factor",
         f"cos and sin are multiplied by {got:.4g} where the RoPE has the attention factor"
-        f" {expected:.4g}: scores are {(got / expected) ** 2:.3g} times too large",
+        f" {expected:.4g}: scores are {(got / expected) ** 2:.3g} times what they should be",
     )
     return replace(
         finding, failure=failure, causes=(cause,), margin=abs(got - expected) / tolerance
@@ -209,7 +230,8 @@ def check_repeatable(
 ) -> Finding:
     """Check that the same call gives the same answer after a call at other positions.
 
-    Parameters, returns and errors as `check_relative_invariance`.
+    The second time the function is called twice with one array of positions, as by two layers of a
+    model. Parameters, returns and errors as `check_relative_invariance`.
     """
     subject = subject_of(fn, **options)
 
@@ -218,7 +240,7 @@ def check_repeatable(
         m = case.row()
         first = subject.rotate(q, k, m)
         subject.rotate(q, k, m + case.shift)
-        second = subject.rotate(q, k, m)
+        second = subject.rotate(q, k, m, layers=2)
         places = np.stack([m[0], m[0]], axis=-1)
         return vectors_differ(
             subject, case, (q, k), first, second, places,
@@ -254,7 +276,7 @@ def check_frequencies(
         frequencies = rope.inverse_frequencies(case.head_size, p + 1)
         got, expected = operator.rotations(p), np.exp(1j * p * frequencies)
         error = angle_error(got, expected)
-        bits, eps = subject.precision.angles.bits, subject.precision.activations.eps
+        bits, eps = subject.precision.angles.bits, subject.precision.eps
         rounding = _frequency_rounding(p, frequencies, bits)
         bound = quantile(error.size) * np.hypot(rounding, eps)
 

@@ -1,9 +1,17 @@
-"""All checks of a rotary function at once, and the three lines of a test."""
+"""All checks of a function at once, and the three lines of a test."""
 
+from dataclasses import replace
 from typing import Any
 
 from ._search import EXAMPLES
 from ._subject import subject_of
+from .adapters import required_parameters
+from .attention import (
+    check_attention_packing,
+    check_causality,
+    check_shift_equivariance,
+    in_one_document,
+)
 from .batches import check_packing, check_padding
 from .caches import check_cache_consistency
 from .report import Report
@@ -71,6 +79,48 @@ def check_rope(fn: Any, *, examples: int = EXAMPLES, seed: int = 0, **options: A
     return Report(words, findings)
 
 
+def check_attention(
+    fn: Any, *, window: int | None = None, examples: int = EXAMPLES, seed: int = 0, **options: Any
+) -> Report:
+    """Run every check of a causal attention function.
+
+    Parameters
+    ----------
+    fn
+        ``fn(q, k, v, positions)``; packing is checked too if it is
+        ``fn(q, k, v, positions, documents)``, as `check_attention_packing` takes it.
+    window, examples, seed, **options
+        As `check_shift_equivariance` takes them.
+
+    Returns
+    -------
+    Report
+        True if everything passed; one verdict for each kind of invariance.
+
+    Raises
+    ------
+    RopeleakError
+        If an option is not allowed, or the function fails outright.
+    """
+    cases = {"examples": examples, "seed": seed}
+    packs = callable(fn) and required_parameters(fn) >= 5
+    alone = in_one_document(fn) if packs else fn
+    report = check_shift_equivariance(alone, window=window, **cases, **options)
+    findings = [*report, check_causality(alone, **cases, **options)]
+    if packs:
+        findings.append(check_attention_packing(fn, **cases, **options))
+    return replace(report, findings=tuple(findings))
+
+
+def assert_attention(fn: Any, **options: Any) -> None:
+    """Fail a test, with an explanation, unless an attention function passes every check.
+
+    Parameters and errors as `check_attention` and `assert_rope`.
+    """
+    __tracebackhide__ = True
+    _insist(check_attention(fn, **options))
+
+
 def assert_rope(fn: Any, **options: Any) -> None:
     """Fail a test, with an explanation, unless a rotary function passes every check.
 
@@ -94,6 +144,10 @@ def assert_rope(fn: Any, **options: Any) -> None:
         As `check_rope` does.
     """
     __tracebackhide__ = True
-    report = check_rope(fn, **options)
+    _insist(check_rope(fn, **options))
+
+
+def _insist(report: Report) -> None:
+    __tracebackhide__ = True
     if not report:
         raise AssertionError("\n" + report.explain())

@@ -2,13 +2,14 @@ r"""How far a correct implementation may be from exact: the closed form, by dtyp
 
 A rotation is orthogonal and angles are linear in the position, so in exact arithmetic the score
 ``s = q'·k'/√d`` of a query at ``m`` and a key at ``n`` depends on ``m - n`` alone. What breaks this
-in a correct implementation is rounding, and rounding alone. Entries have unit variance here, so
-scores do too; errors grow in proportion to the standard deviation of the scores.
+in a correct implementation is rounding, and rounding alone. Its laws are theorems of
+`ropeleak.theory.theorems` (``ropeleak theorems precision-angle``), and `ropeleak.theory.rounding`
+holds them as code. Entries have unit variance here, so scores do too; errors grow in proportion to
+the standard deviation of the scores.
 
-**Angles.** ``fl(n w_i)`` is off by an error that is uniform in ``±ulp(n w_i)/2``, so of variance
-``ulp²/12``. A pair of entries that is turned by ``δ`` too much moves the score by
-``(q_i × k_i) δ/√d``, where the cross product has variance 2. Independent errors of every rotated
-vector ``v`` in the comparison (a query and a key, before and after a shift: four) give
+**Angles** (``precision-angle``). ``fl(n w_i)`` is off by an error that is uniform in
+``±ulp(n w_i)/2``. Independent errors of every rotated vector ``v`` in the comparison (a query and a
+key, before and after a shift: four) give, over ``d/2`` pairs,
 
 .. math:: \mathrm{RMS}_\text{angle}^2 = \frac{2}{d} \sum_v \sum_i \frac{\mathrm{ulp}(p_v w_i)^2}{12}
 
@@ -17,36 +18,33 @@ of most RoPEs, with ``w = 1``) drop out of the law; the bound keeps them, as an 
 modulo 2π before it is rounded is not exact. Integers above ``2^bits`` are themselves rounded,
 which adds ``(ulp(p) w_i)²/12``.
 
-**Rotation.** ``q_1 cos - q_2 sin`` rounds the two table entries, two products and one sum. A
-rounding error is uniform in ``±ulp(x)/2`` and ``ulp(x) = ε 2^⌊log₂|x|⌋``, with ``ε`` the distance
-from 1 to the next number; so its variance is ``h ε²/12`` times the variance of ``x``, where
-``h = E[4^⌊log₂|x|⌋]/E[x²]`` is 0.54 if ``x`` is Gaussian (``H_NORMAL``) and 0.36 if it is a cosine
-of a uniform angle (``H_COSINE``). Each rotated vector moves the score by the sum over ``d``
-entries, and the factors ``1/√d`` cancel the number of entries:
+**Rotation** (``precision-tables``, ``precision-rotation``). ``q_1 cos - q_2 sin`` rounds the two
+table entries, two products and one sum. That adds a constant, whatever the position: 0.0054 in
+bf16, 0.00068 in fp16, 8e-8 in fp32 for the four vectors of two scores, and in proportion to the
+square root of their number for others.
 
-.. math:: \mathrm{RMS}_\text{rotation}^2 = N_v (h_c ε_t^2 + 2 h_n ε^2) / 12
-
-with ``N_v`` rotated vectors, ``ε`` of the activations and ``ε_t`` the coarser one of activations
-and angles. For four vectors in bf16 this is 0.0054, in fp16 0.00068, in fp32 8e-8.
-
-**From an RMS to a bound.** Rounding errors are bounded, so weighted sums of independent ones are
-sub-Gaussian with their own variance: ``P(|error| > z RMS) ≤ 2 exp(-z²/2)``. ``z`` is chosen such
-that ``N`` comparisons exceed their tolerance with probability ``FALSE_ALARM`` in all. Two roundings
-of each angle are granted (``position / factor * w`` rounds twice).
+**From an RMS to a bound.** Rounding errors are bounded, and a uniform error is strictly
+sub-Gaussian, so weighted sums of independent ones are sub-Gaussian with their own variance:
+``P(|error| > z RMS) ≤ 2 exp(-z²/2)``. ``z`` is chosen such that ``N`` comparisons exceed their
+tolerance with probability ``FALSE_ALARM`` in all. Two roundings of each angle are granted
+(``position / factor * w`` rounds twice).
 """
 
-from math import log, sqrt
+from math import hypot, log, sqrt
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ropeleak.theory.rounding import of_angles, of_rotation, of_tables
+
 from ._arrays import Dtype, Floats, dtype_named
 
 FALSE_ALARM = 1e-12
+FP32_BITS = 24
 ANGLE_ROUNDINGS = 2
-H_NORMAL = 0.5414
-H_COSINE = 0.3578
+SCORE_VECTORS, ROUNDINGS = 4, 2
+"""Rotated vectors of two scores, and roundings of each vector, that ``of_rotation`` counts."""
 
 
 class Precision(NamedTuple):
@@ -55,19 +53,33 @@ class Precision(NamedTuple):
     Parameters
     ----------
     activations
-        The format of queries, keys and, after the cast, of cos and sin.
+        The format of queries and keys.
     angles
         The format in which position times inverse frequency is computed.
+    tables
+        The format of cos and sin.
     """
 
     activations: Dtype
     angles: Dtype
+    tables: Dtype
+
+    @property
+    def eps(self) -> float:
+        """The coarser spacing at 1 of activations and tables."""
+        return max(self.activations.eps, self.tables.eps)
 
     @classmethod
-    def of(cls, dtype: str, angles: str | None = None) -> "Precision":
-        """Return the usual one for a dtype: angles in fp64 for fp64, else in fp32."""
+    def of(cls, dtype: str, angles: str | None = None, tables: str | None = None) -> "Precision":
+        """Return the usual one for a dtype.
+
+        Angles are in fp64 for fp64, else in fp32, and tables in the coarser one of both formats,
+        unless given.
+        """
         activations = dtype_named(dtype)
-        return cls(activations, dtype_named(angles or ("fp64" if dtype == "fp64" else "fp32")))
+        turned = dtype_named(angles or ("fp64" if dtype == "fp64" else "fp32"))
+        coarser = min(activations, turned, key=lambda format_: format_.bits)
+        return cls(activations, turned, dtype_named(tables) if tables else coarser)
 
 
 def spacing(x: ArrayLike, bits: int) -> Floats:
@@ -75,35 +87,6 @@ def spacing(x: ArrayLike, bits: int) -> Floats:
     magnitude = np.abs(np.asarray(x, dtype=np.float64))
     _, exponent = np.frexp(magnitude)  # magnitude = f 2^exponent, 1/2 <= f < 1
     return np.asarray(np.where(magnitude > 0, np.ldexp(1.0, exponent - bits), 0.0))
-
-
-def angle_variance(
-    positions: ArrayLike, frequencies: ArrayLike, bits: int, exact: bool = True
-) -> Floats:
-    """Return the sum over pairs of the variance of one rounded angle, in radians².
-
-    Parameters
-    ----------
-    positions
-        In tokens, any shape.
-    frequencies
-        Inverse frequencies in radians a token, shape ``(pairs,)``.
-    bits
-        Bits of the significand of the format of the angles.
-    exact
-        Whether an integer times a power of two counts as exact.
-
-    Returns
-    -------
-    ndarray
-        Shape of ``positions``.
-    """
-    p = np.asarray(positions, dtype=np.float64)[..., None]
-    w = np.asarray(frequencies, dtype=np.float64)
-    powers = (np.frexp(w)[0] == 0.5) & exact
-    rounded = np.where(powers, 0.0, spacing(p * w, bits)) ** 2
-    integer = np.where(np.abs(p) > 2.0**bits, spacing(p, bits) * w, 0.0) ** 2
-    return np.asarray((rounded + integer).sum(-1) / 12)
 
 
 def angle_rms(
@@ -114,25 +97,38 @@ def angle_rms(
     Parameters
     ----------
     positions
-        Of every rotated vector in the comparison, shape ``(..., vectors)``.
+        Of every rotated vector in the comparison, in tokens, shape ``(..., vectors)``.
     frequencies
-        Inverse frequencies, shape ``(pairs,)``.
+        Inverse frequencies in radians a token, shape ``(pairs,)``.
     head_size
-        ``d``.
+        ``d``; pairs that are not turned have no frequency.
     bits
         Bits of the significand of the format of the angles.
     exact
         Whether an integer times a power of two counts as exact.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(...)``.
     """
-    total = angle_variance(positions, frequencies, bits, exact).sum(-1)
-    return np.asarray(np.sqrt(2 / head_size * total))
+    p = np.asarray(positions, dtype=np.float64)[..., None]
+    w = np.asarray(frequencies, dtype=np.float64)
+    powers = (np.frexp(w)[0] == 0.5) & exact
+    rounded = np.where(powers, 0.0, spacing(p * w, bits)) ** 2
+    integer = np.where(np.abs(p) > 2.0**bits, spacing(p, bits) * w, 0.0) ** 2
+    return np.asarray(of_angles((rounded + integer).sum((-2, -1)), head_size // 2))
 
 
-def rotation_rms(precision: Precision, vectors: int = 4) -> float:
+def rotation_rms(precision: Precision, vectors: int = SCORE_VECTORS) -> float:
     """Return the RMS error of a score that comes from rounded tables, products and sums."""
-    coarser = max(precision.activations.eps, precision.angles.eps)
-    entry = H_COSINE * coarser**2 + 2 * H_NORMAL * precision.activations.eps**2
-    return sqrt(vectors * entry / 12)
+    error = hypot(of_tables(precision.tables.bits), of_rotation(precision.activations.bits))
+    return error * sqrt(vectors / SCORE_VECTORS)
+
+
+def rounding_rms(bits: int) -> float:
+    """Return the RMS error of one rounding, relative to the RMS of what is rounded."""
+    return of_rotation(bits) / sqrt(SCORE_VECTORS * ROUNDINGS)
 
 
 def quantile(comparisons: int) -> float:
@@ -176,9 +172,8 @@ def norm_tolerance(head_size: int, precision: Precision, comparisons: int) -> fl
     Gaussian) times that of ``δ``, at both positions. The table's share may add up instead: cosines
     just below 1 are all rounded the same way, by at most ``ε/4`` each.
     """
-    coarser = max(precision.activations.eps, precision.angles.eps)
     rms = rotation_rms(precision, vectors=2) * sqrt(3 / head_size)
-    return quantile(comparisons) * rms + coarser / 4
+    return quantile(comparisons) * rms + precision.tables.eps / 4
 
 
 def attention_tolerance(
@@ -195,9 +190,11 @@ def attention_tolerance(
     score
         The tolerance of the scores (``score_tolerance``), any shape.
     """
-    accumulated = min(precision.activations.eps, 2.0**-23) * sqrt(head_size)
-    rounded = H_NORMAL / 12 * (6 * precision.activations.eps**2 + 4 * accumulated**2)
-    return np.asarray(np.hypot(np.asarray(score), quantile(comparisons) * sqrt(rounded)))
+    bits = precision.activations.bits
+    stored = sqrt(6) * rounding_rms(bits)
+    summed = sqrt(4 * head_size) * rounding_rms(max(bits, FP32_BITS))
+    rounded = quantile(comparisons) * hypot(stored, summed)
+    return np.asarray(np.hypot(np.asarray(score), rounded))
 
 
 def explained(
@@ -208,8 +205,10 @@ def explained(
     bits = precision.angles.bits
     angle = sqrt(ANGLE_ROUNDINGS) * float(angle_rms(p, frequencies, head_size, bits, exact=False))
     rotation = rotation_rms(precision, p.shape[-1])
+    tables, activations = precision.tables.name, precision.activations.name
+    finer = "" if tables == activations else f"{activations} "
     return (
         f"closed form: RMS {angle:.1e} from {precision.angles.name} angles and {rotation:.1e} from"
-        f" {precision.activations.name} tables and products, times a bound that one in"
-        f" {1 / FALSE_ALARM:.0e} cases passes"
+        f" {tables} tables and {finer}products, times a bound that one in {1 / FALSE_ALARM:.0e}"
+        " cases passes"
     )

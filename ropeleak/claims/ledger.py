@@ -69,7 +69,7 @@ def plot(finding: Finding, path: str | os.PathLike[str] | None = None) -> "Figur
     RopeleakError
         If the file cannot be written or its suffix names no known format.
     """
-    from ropeleak.figures import claims, style
+    from ropeleak.drawing import claims, style
 
     if path is not None:
         check_figure(path)

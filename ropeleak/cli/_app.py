@@ -8,13 +8,15 @@ import typer
 from .check import check
 from .claims import claims
 from .compare import compare
+from .figures import figures
 from .measure import measure
 from .models import models
 from .predict import predict
+from .sweep import sweep
 from .theorems import theorems
 
 COMMANDS: tuple[Callable[..., Any], ...] = (
-    predict, measure, compare, models, claims, theorems, check,
+    predict, measure, compare, models, sweep, claims, theorems, figures, check,
 )  # fmt: skip
 
 app = typer.Typer(

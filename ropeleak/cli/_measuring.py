@@ -73,6 +73,19 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class WantedOfWeights:
+    """Which weights to measure, and with what."""
+
+    weights: Path
+    contents: str | None
+    bos_token: int | None
+    seed: int
+    threads: int | None
+    checkpoint: Path | None
+    keep: str = "summary"
+
+
+@dataclass(frozen=True)
 class Measured:
     """A measurement, and in words how to go on if it was stopped."""
 
@@ -113,6 +126,62 @@ def run(stack: "Stack", label: str, wanted: Wanted) -> Measured:
         if measurement.draws < 2:
             raise
     return Measured(Result(measurement.dataset()), stopped)
+
+
+def run_weights(stack: "Stack", label: str, wanted: WantedOfWeights) -> Measured:
+    """Measure given weights, showing how far it is.
+
+    Raises
+    ------
+    RopeleakError
+        If weights or contents cannot be read or do not fit, or a number or file is not allowed.
+    KeyboardInterrupt
+        If it was stopped; what was done is in the checkpoint, if there is one.
+    """
+    from ropeleak.results import Result
+    from ropeleak.simulate import CONTENTS, WeightsMeasurement
+
+    from ._report import working
+
+    text = wanted.contents
+    is_file = text is not None and not text.lstrip("+-").isdigit()
+    measurement = WeightsMeasurement(
+        stack,
+        str(wanted.weights),
+        contents=text if text is not None and is_file else count_of(text, CONTENTS),
+        bos_token=wanted.bos_token,
+        seed=wanted.seed,
+        keep="full" if wanted.keep == "full" else "summary",
+    )
+    if wanted.checkpoint is not None:
+        measurement.resume(wanted.checkpoint)
+    with working(f"measuring {label} at context {stack.context}", stack.n_blocks) as progress:
+        try:
+            measurement.run(threads=wanted.threads, checkpoint=wanted.checkpoint, progress=progress)
+        except KeyboardInterrupt:
+            words = f"Stopped after {max(measurement.blocks, 0)} of {stack.n_blocks} blocks"
+            on = "with --checkpoint FILE a stopped measurement can go on"
+            if wanted.checkpoint is not None:
+                on = f"the same command goes on from {wanted.checkpoint}"
+            typer.echo(f"{words}: {on}.", err=True)
+            raise
+    return Measured(Result(measurement.dataset()), None)
+
+
+def count_of(text: str | None, default: int) -> int:
+    """Return the number of contents that an option says.
+
+    Raises
+    ------
+    RopeleakError
+        If it is no number.
+    """
+    try:
+        return default if text is None else int(text)
+    except ValueError:
+        raise RopeleakError(
+            f"--contents {text} is not a number: random weights know no tokens, give --weights too"
+        ) from None
 
 
 def _how_to_go_on(measurement: "Measurement", checkpoint: Path | None) -> str:

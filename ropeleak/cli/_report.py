@@ -103,7 +103,7 @@ def report(label: str, result: "Result", all_blocks: bool = False) -> list[Rende
         title,
         verdict,
         block_table(result, None if all_blocks else ROWS),
-        number_table({"architecture": numbers(stack)}),
+        number_table({"architecture": numbers(stack, at_init=not result.is_given)}),
         Group(heading("Approximations"), Text(approximation_words(result))),
     ]
     return parts
@@ -157,6 +157,9 @@ def approximation_words(result: "Result") -> str:
     method = f"Method: {attrs.get('method', 'unknown')}, {attrs.get('positions', '?')} positions"
     if "draws" in attrs:
         method += f", {attrs['draws']} draws of weights with {attrs['contents']} contents each"
+    if result.is_given:
+        method += f", {attrs['contents']} contents ({attrs['content']}), standard errors"
+        method += f" {attrs['standard_error']}"
     method += "."
     if not result.approximations:
         return f"{method} Nothing else is approximated."
@@ -202,7 +205,7 @@ def as_data(label: str, result: "Result") -> dict[str, Any]:
         "ruler": None,
         "approximations": result.approximations,
     }
-    if len(pair) == 2:
+    if len(pair) == 2 and not result.is_given:
         ruler = result.ruler(*pair)
         data["ruler"] = {"positions": list(pair)} | {
             name: ruler[name].values.tolist() for name in ("linear", "norm", "combined")

@@ -76,7 +76,7 @@ def _show(theorem: "Theorem", as_json: bool) -> None:
     pages: list[Any] = [
         Text(f"{theorem.title} ({theorem.name})", style="bold"),
         Text(plain(theorem.statement)),
-        Text(f"  {sp.sstr(theorem.claim.lhs)}\n  {theorem.claim.relation}"
+        Text(f"  {_quantity(theorem)}\n  {plain(f'${theorem.relation}$')}"
              f" {sp.sstr(theorem.formula)}"),
         Text("\n".join(f"{sp.sstr(row.symbol)}: {plain(row.meaning)} ({plain(row.values)})"
                        for row in theorem.symbols)),
@@ -98,6 +98,14 @@ def _show(theorem: "Theorem", as_json: bool) -> None:
     show([*pages, Text("\n".join(steps))])
 
 
+def _quantity(theorem: "Theorem") -> str:
+    import sympy as sp
+
+    from ropeleak.theory.theorems.latex import plain
+
+    return plain(f"${theorem.quantity}$") if theorem.quantity else str(sp.sstr(theorem.claim.lhs))
+
+
 def _as_data(theorem: "Theorem") -> dict[str, Any]:
     import sympy as sp
 
@@ -113,7 +121,12 @@ def _as_data(theorem: "Theorem") -> dict[str, Any]:
             sp.sstr(row.symbol): f"{plain(row.meaning)} ({plain(row.values)})"
             for row in theorem.symbols
         },
-        "claim": {"lhs": sp.sstr(theorem.claim.lhs), "rhs": sp.sstr(theorem.formula)},
+        "claim": {
+            "quantity": _quantity(theorem),
+            "relation": plain(f"${theorem.relation}$"),
+            "lhs": sp.sstr(theorem.claim.lhs),
+            "rhs": sp.sstr(theorem.formula),
+        },
         "arguments": [sp.sstr(symbol) for symbol in theorem.arguments],
         "validity": plain(theorem.validity),
         "proven": [plain(step.text) for step in theorem.proof],
@@ -133,7 +146,7 @@ def _print_latex(chosen: "list[Theorem]") -> None:
     if chosen:
         print(chosen[0].latex(), end="")
     else:
-        print(document([load(name).latex() for name in TABLE]), end="")
+        print(document([load(name) for name in TABLE]), end="")
 
 
 def _verify(names: list[str], as_json: bool) -> None:

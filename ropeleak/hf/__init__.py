@@ -1,5 +1,5 @@
 """Reading Hugging Face configs: one row per family, in the vocabulary of `Stack`."""
 
-from .reader import read_config
+from .reader import model_type_of, read_config
 
-__all__ = ["read_config"]
+__all__ = ["model_type_of", "read_config"]

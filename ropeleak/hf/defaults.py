@@ -191,6 +191,7 @@ DEFAULTS: dict[str, Defaults] = {
         "num_experts": 128,
         "num_experts_per_tok": 4,
         "swiglu_alpha": 1.702,
+        "swiglu_limit": 7.0,
         "rope_parameters": {
             "rope_type": "yarn",
             "factor": 32.0,

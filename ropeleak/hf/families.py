@@ -204,7 +204,6 @@ FAMILIES: dict[str, Family] = {
         mlp=mlps.gpt_oss,
         rope=RopeKeys(theta=150000.0),
         attention=attention.gpt_oss_sink,
-        notes=notes.gpt_oss,
     ),
     "llama4_text": Family(
         layers=layers.llama4,

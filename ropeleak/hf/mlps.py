@@ -84,9 +84,13 @@ def mixtral(fields: Fields, n: int) -> list[MlpFields]:
 
 
 def gpt_oss(fields: Fields, n: int) -> list[MlpFields]:
-    """As Mixtral, with ``(up + 1) gate sigmoid(1.702 gate)``."""
-    slope = fields.number("swiglu_alpha", 1e-3, 10)
-    more: MlpFields = {"offset": 1.0, "activation_scale": slope, "activation": "silu"}
+    """As Mixtral, with ``(up + 1) gate sigmoid(1.702 gate)``, both branches clamped."""
+    more: MlpFields = {
+        "offset": 1.0,
+        "activation": "silu",
+        "activation_scale": fields.number("swiglu_alpha", 1e-3, 10),
+        "limit": fields.maybe_number("swiglu_limit", 1e-3, 1e6),
+    }
     experts = _experts(fields, router="softmax")
     return [{**_mixture(fields, "intermediate_size", experts), **more}] * n
 

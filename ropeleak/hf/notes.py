@@ -50,11 +50,6 @@ def gpt_neox(fields: Fields) -> list[str]:
     return [f"{words} smaller ones (init.scheme=neox)"]
 
 
-def gpt_oss(fields: Fields) -> list[str]:
-    """The clamp is many standard deviations away at initialisation."""
-    return ["gated MLP: the clamp of its branches is left out"]
-
-
 def ministral3(fields: Fields) -> list[str]:
     """Hugging Face floors the position, `Softmax` the number of keys."""
     return ["query scale: each step comes one token early"]

@@ -58,6 +58,17 @@ def read_config(
     return stack.replace(approximations=tuple(said))
 
 
+def model_type_of(source: "str | PathLike[str] | Mapping[str, Any]") -> str:
+    """Return the family of a config's text decoder.
+
+    Raises
+    ------
+    RopeleakError
+        If the config cannot be read or names no family.
+    """
+    return _model_type(_decoder(_loaded(source)[0])[0])
+
+
 # Reading the file
 
 

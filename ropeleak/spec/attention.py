@@ -90,7 +90,8 @@ class Attention(Spec):
     """One attention layer.
 
     ``window`` counts the keys of a sliding window, the query itself included; ``chunk`` lets a
-    query see its own chunk only; ``sinks`` keeps the first tokens visible to all queries.
+    query see its own chunk only; ``sinks`` keeps the first tokens visible to all queries. The first
+    ``prefix`` tokens see each other whatever their order (prefix LM).
     ``ring`` is bidirectional with offsets taken modulo the context: no position is special.
     ``rope=None`` is a NoPE layer. ``alignment`` is ``m``, the mean self-score of correlated
     query and key matrices. ``scale=None`` is ``1/√d_head``.
@@ -100,6 +101,7 @@ class Attention(Spec):
     window: Annotated[int, Field(ge=1, le=10**9)] | None = None
     chunk: Annotated[int, Field(ge=1, le=10**9)] | None = None
     sinks: Annotated[int, Field(ge=0, le=4096)] = 0
+    prefix: Annotated[int, Field(ge=0, le=10**9)] = 0
     rope: Rope | None = Rope()
     softmax: Softmax = Softmax()
     qk_norm: QkNorm = "none"
@@ -113,10 +115,12 @@ class Attention(Spec):
             raise ValueError(
                 f"window={self.window} and chunk={self.chunk} exclude each other: drop one"
             )
-        if self.mask != "causal" and (self.window or self.chunk or self.sinks):
+        if self.mask != "causal" and (self.window or self.chunk or self.sinks or self.prefix):
             raise ValueError(
-                f"mask={self.mask!r} takes no window, chunk or sinks: use mask='causal'"
+                f"mask={self.mask!r} takes no window, chunk, sinks or prefix: use mask='causal'"
             )
+        if self.prefix and self.is_local:
+            raise ValueError(f"prefix={self.prefix} takes no window or chunk: drop one of them")
         if self.sinks and self.window is None:
             raise ValueError(f"sinks={self.sinks} needs a window: set window too")
         return self
@@ -137,4 +141,4 @@ class Attention(Spec):
         if self.window is not None:
             first = np.maximum(i + 1 - self.window, 0)
             return KeyRange(first, i + 1, np.minimum(self.sinks, first))
-        return KeyRange(none, i + 1, none)
+        return KeyRange(none, np.maximum(i + 1, min(self.prefix, context)), none)

@@ -17,7 +17,7 @@ from .explain import allowed, explain, field_at, nearest, shorten, spec_type, ta
 if TYPE_CHECKING:
     from .stack import Stack
 
-__all__ = ["apply_change", "explain", "field_paths"]
+__all__ = ["apply_change", "explain", "field_paths", "is_whole", "parse_change"]
 
 ALIASES = {"bos": "bos.kind", "rope": "attention.rope", "window": "attention.window"}
 BLOCK_FIELDS = ("attention", "mlp")
@@ -76,6 +76,29 @@ def apply_change(stack: "Stack", path: str, value: object) -> "Stack":
     if rest or target.selector is not None or not isinstance(parsed, (list, tuple)):
         parsed = _changed_blocks(getattr(stack, head), target, str(path), parsed)
     return _changed(stack, [head], parsed, "")
+
+
+def parse_change(path: str, value: object) -> tuple[str, object]:
+    """Return a path with its alias written out, and the value as the field is given it.
+
+    A text is read as JSON where the field takes no text: ``"128"`` becomes 128, ``"none"`` None.
+    Whether the field allows the value is not looked at.
+
+    Raises
+    ------
+    RopeleakError
+        If the path does not exist.
+    """
+    target = _parse_path(str(path))
+    head, *rest = target.names
+    selected = head if target.selector is None else f"{head}[{target.selector}]"
+    return ".".join([selected, *rest]), _parse_value(target.field, str(path), value)
+
+
+def is_whole(path: str) -> bool:
+    """Whether the field at a path takes whole numbers and no others."""
+    field = _parse_path(path).field
+    return takes(field, int) and not takes(field, float)
 
 
 # Paths and values
@@ -192,11 +215,15 @@ def _changed(spec: T, names: Sequence[str], value: object, prefix: str) -> T:
 
 
 def _with_window(attention: Any, value: object) -> dict[str, object]:
-    return {"sinks": 0} if value is None else {"chunk": None}
+    return {"sinks": 0} if value is None else {"chunk": None, "prefix": 0}
 
 
 def _with_chunk(attention: Any, value: object) -> dict[str, object]:
-    return {} if value is None else {"window": None, "sinks": 0}
+    return {} if value is None else {"window": None, "sinks": 0, "prefix": 0}
+
+
+def _with_prefix(attention: Any, value: object) -> dict[str, object]:
+    return {"window": None, "sinks": 0, "chunk": None} if value else {}
 
 
 def _with_d_model(stack: Any, value: object) -> dict[str, object]:
@@ -219,6 +246,7 @@ def _with_n_blocks(stack: Any, value: object) -> dict[str, object]:
 COMPANIONS: dict[str, Callable[[Any, object], dict[str, object]]] = {
     "window": _with_window,
     "chunk": _with_chunk,
+    "prefix": _with_prefix,
     "d_model": _with_d_model,
     "n_heads": _with_n_heads,
     "n_blocks": _with_n_blocks,

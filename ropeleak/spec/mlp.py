@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ._base import Size, Spec
+from ._base import Positive, Size, Spec
 
 Activation = Literal["silu", "gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "tanh", "linear"]
 Router = Literal["softmax", "softmax-all", "sigmoid", "sigmoid-input"]
@@ -35,7 +35,8 @@ class Mlp(Spec):
     """``down(act(gate u) * (up u + offset))`` when gated, ``down(act(up u))`` when plain.
 
     ``kind="none"`` leaves the MLP out. ``offset`` is gpt-oss's constant on the linear branch,
-    ``activation_scale`` multiplies the activation's sigmoid argument (1.702 there).
+    ``activation_scale`` multiplies the activation's sigmoid argument (1.702 there), and ``limit``
+    is where both branches of a gated MLP are clamped, ``gate u`` from above only (7 there).
     """
 
     kind: Literal["none", "plain", "gated"] = "gated"
@@ -43,4 +44,5 @@ class Mlp(Spec):
     d_ff: Size | None = None
     offset: Annotated[float, Field(ge=-10, le=10)] = 0.0
     activation_scale: Annotated[float, Field(gt=0, le=10)] = 1.0
+    limit: Positive | None = None
     experts: Experts | None = None

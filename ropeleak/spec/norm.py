@@ -15,14 +15,14 @@ class Norm(Spec):
 
     ``placement`` says what a branch ``f`` (attention or MLP) does to the residual stream ``x``:
 
-    ========== ============================= ==========================================
-    pre        ``x + f(N(x))``               Llama, Mistral, Qwen, gpt-oss
-    post       ``N(x + f(x))``               the original Transformer
-    res-post   ``x + N(f(x))``               OLMo-2, OLMo-3, EXAONE-4, Swin-v2
-    sandwich   ``x + N(f(N(x)))``            Gemma-2, Gemma-3
+    ========== =============================== ==========================================
+    pre        ``x + f(N(x))``                 Llama, Mistral, Qwen, gpt-oss
+    post       ``N(x + f(x))``                 the original Transformer
+    res-post   ``x + N(f(x))``                 OLMo-2, OLMo-3, EXAONE-4, Swin-v2
+    sandwich   ``x + N(f(N(x)))``              Gemma-2, Gemma-3
     parallel   ``x + attn(N(x)) + mlp(N(x))``  GPT-NeoX, Pythia, Cohere, Falcon
-    none       ``x + f(x)``                  no normalisation at all
-    ========== ============================= ==========================================
+    none       ``x + f(x)``                    no normalisation at all
+    ========== =============================== ==========================================
     """
 
     kind: NormKind = "rms"

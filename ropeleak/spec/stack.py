@@ -205,7 +205,7 @@ class Stack(Spec):
 
     @property
     def embedding_var(self) -> float:
-        """``v0``: per-coordinate variance of a token's embedding."""
+        """Per-coordinate variance of a token's embedding, ``v0``."""
         if self.init.embedding_var is not None:
             return self.init.embedding_var
         return float((self.weight_scale.embedding * self.embedding_multiplier) ** 2)
@@ -241,6 +241,12 @@ class Stack(Spec):
         size = self.head_size(attention)
         variance = size if attention.qk_norm != "none" else size * (d * w.query * w.key) ** 2
         return scale * sqrt(variance * self.rotary_gain(attention))
+
+    @property
+    def qk_floor(self) -> float:
+        """Mean square of a token that the eps of a QK-norm stands for: ``eps / (d s0²)``."""
+        w = self.weight_scale
+        return float(self.norm.eps / max(self.d_model * w.query * w.key, 1e-300))
 
     def attention_gain(self, block: int) -> float:
         """``γ``: variance that the heads add when they copy one unit-RMS token."""

@@ -156,6 +156,25 @@ class Dial:
         return half(q, moved), half(k, positions)
 
 
+def absolute(x: Array, positions: Array) -> Array:
+    """A sinusoidal embedding added, as before there was RoPE."""
+    theta = angles(positions, powers(x.shape[-1]))
+    added = np.concatenate([np.sin(theta), np.cos(theta)], axis=-1)
+    return np.asarray(x + added[:, None].astype(x.dtype))
+
+
+def counted_up(x: Array, positions: Array) -> Array:
+    """Positions are moved for the next token in the array that the caller gave."""
+    out = half(x, positions)
+    positions += 1
+    return out
+
+
+def bf16_tables(x: Array, positions: Array) -> Array:
+    cos, sin = cos_sin(x.astype(np.float32), positions, powers(x.shape[-1]))
+    return halves(x, *(rounded_to_bf16(t).astype(x.dtype) for t in (cos, sin)))
+
+
 class Cache:
     """A decoder that counts the new token before it asks for its position."""
 
@@ -213,6 +232,10 @@ BUGS: dict[str, Bug] = {
     "unsigned positions": Bug(with_positions(lambda p: p.astype(np.uint16)), "int-overflow", FAR),
     "clamped positions": Bug(with_positions(lambda p: np.minimum(p, 2047)), "table-clamped"),
     "angle not reset": Bug(Dial(), "state-between-calls"),
+    "positions written into": Bug(counted_up, "positions-changed"),
+    "absolute embedding": Bug(absolute, "absolute-embedding"),
+    "bf16 tables": Bug(bf16_tables, "bf16-tables", {"dtype": "fp32"}),
+    "bf16 frequencies": Bug(with_frequencies(rounded_to_bf16), "rounded-frequencies", PLAIN),
     "nothing rotated": Bug(with_positions(np.zeros_like), "no-rotation", PLAIN),
     "fp32 angles in fp64": Bug(half, "fp32-angles", {"dtype": "fp64"}),
 }

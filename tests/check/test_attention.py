@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from ropeleak.check import (
+    assert_attention,
+    check_attention,
     check_attention_packing,
     check_causality,
     check_shift_equivariance,
@@ -33,6 +35,10 @@ def attend(
     return out
 
 
+def attend_plainly(q: Array, k: Array, v: Array, positions: Array) -> Array:
+    return attend(q, k, v, positions)
+
+
 def test_causal_attention_passes_and_its_mask_is_seen() -> None:
     offset, index = check_shift_equivariance(attend, **FEW)
     assert offset, offset
@@ -55,7 +61,7 @@ def test_a_window_hides_the_index() -> None:
 
     offset, index = check_shift_equivariance(windowed, window=4, **FEW)
     assert offset and index, index
-    narrower = check_shift_equivariance(windowed, window=3, **FEW)[1]
+    _, narrower = check_shift_equivariance(windowed, window=3, **FEW)
     assert not narrower
     assert narrower.causes[0].name == "window"
 
@@ -77,6 +83,35 @@ def test_the_future_is_caught(ahead: int, name: str) -> None:
     finding = check_causality(peeking, **FEW)
     assert not finding
     assert finding.causes[0].name == name
+
+
+def test_keys_and_values_may_have_fewer_heads() -> None:
+    def grouped(q: Array, k: Array, v: Array, positions: Array) -> Array:
+        k, v = (np.repeat(x, q.shape[1] // x.shape[1], axis=1) for x in (k, v))
+        return attend(q, k, v, positions)
+
+    assert check_attention(grouped, heads=4, kv_heads=2, **FEW)
+
+
+def test_everything_at_once() -> None:
+    def packed(q: Array, k: Array, v: Array, positions: Array, documents: Array) -> Array:
+        return attend(q, k, v, positions, documents=documents)
+
+    def mixed(q: Array, k: Array, v: Array, positions: Array, documents: Array) -> Array:
+        return attend(q, k, v, positions)
+
+    def peeking(q: Array, k: Array, v: Array, positions: Array) -> Array:
+        return attend(q, k, v, positions, ahead=1)
+
+    assert [f.check for f in check_attention(attend_plainly, **FEW)] == [
+        "shift_equivariance", "index_equivariance", "causality",
+    ]  # fmt: skip
+    assert_attention(packed, **FEW)
+    with pytest.raises(AssertionError, match="documents-mix"):
+        assert_attention(mixed, **FEW)
+    report = check_attention(peeking, **FEW)
+    assert report.verdict("position-id offset").startswith("holds")
+    assert report.verdict("sequence index") == "broken (causality)"
 
 
 def test_packed_documents() -> None:

@@ -81,6 +81,8 @@ def test_bad_functions(fn: Any, words: str) -> None:
         ({"max_position": 1}, "max_position=1 must be from 16"),
         ({"max_position": 2**40}, "must be from 16"),
         ({"framework": "lisp"}, "framework='lisp' is not known"),
+        ({"device": "cuda"}, "device='cuda' is for PyTorch, not numpy"),
+        ({"table_dtype": "int4"}, "dtype='int4' is not known"),
         ({"head_size": 0}, "head_size=0 must be at least 2"),
         ({"head_size": 7}, "raised ValueError"),
         ({"examples": 0}, "examples=0"),
@@ -134,6 +136,8 @@ def test_attention_options() -> None:
         (rc.check_causality, {"max_position": 5}, "max_position=5"),
         (rc.check_causality, {"color": 5}, "color"),
         (rc.check_shift_equivariance, {"window": 0}, "window=0"),
+        (rc.check_attention, {"heads": 4, "kv_heads": 3}, "multiple of kv_heads=3"),
+        (rc.check_attention, {"head_size": 1}, "head_size=1"),
     ]
     for check, options, words in bad:
         with pytest.raises(RopeleakError, match=words):

@@ -35,12 +35,21 @@ def apply(q, k, cos, sin):
 
 def nan(q, k, positions):
     return q * np.nan, k
+
+def attend(q, k, v, positions):
+    scores = rope(q, positions) @ rope(k, positions).swapaxes(-1, -2) / q.shape[-1] ** 0.5
+    weights = np.tril(np.exp(scores))
+    return weights / weights.sum(-1, keepdims=True) @ v
+
+def future(q, k, v, positions):
+    return np.broadcast_to(v.mean(2, keepdims=True), v.shape)
 """
 
 
 @pytest.fixture(autouse=True)
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_rope.py").write_text(CODE)
+    (tmp_path / "ends.py").write_text("raise SystemExit(3)")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "my_rope", raising=False)
 
@@ -80,12 +89,50 @@ def test_tables_and_frequencies() -> None:
     assert main([*tables, "--rope", "default"]) == 1
 
 
+def test_attention(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "my_rope:attend", "--heads", "4", "--head-size", "16", *FEW]) == 0
+    assert (
+        "attend: float32 in numpy, positions up to 4096, 4 heads of 16" in capsys.readouterr().out
+    )
+    assert main(["check", "my_rope:future", *FEW]) == 1
+    assert "no-causal-mask: query 0 sees up to" in capsys.readouterr().out
+
+
+def test_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "pythia-160m", *FEW]) == 0
+    out = capsys.readouterr().out
+    assert "all 12 blocks: full, RoPE default, base 10000, 25% of each head" in out
+    assert (
+        main(
+            [
+                "check",
+                "pythia-160m",
+                "--set",
+                "rope.factor=2",
+                "--set",
+                "rope.original_context=2048",
+                "--set",
+                "rope.type=dynamic",
+                "--json",
+                *FEW,
+            ]
+        )
+        == 1
+    )
+    assert json.loads(capsys.readouterr().out)["verdicts"]["position-id offset"][:6] == "broken"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["no_such_module:rope"], "cannot be imported"),
         (["my_rope:missing"], "has no 'missing'"),
-        (["my_rope"], "must be MODULE:NAME"),
+        (["my_rope"], "is neither a bundled model nor a path"),
+        (["my_rope:"], "must be MODULE:NAME"),
+        (["ends:rope"], "module 'ends' cannot be imported (SystemExit: 3)"),
+        (["pythia-160m", "--window", "4"], "--window does not apply to a model"),
+        (["my_rope:rope", "--kv-heads", "4"], "--kv-heads does not apply to a rotary function"),
+        (["my_rope:attend", "--rope", "default"], "--rope does not apply to attention"),
         (["my_rope:nan"], "NaN"),
         (["my_rope:rope", "--set", "base=16"], "give --rope too"),
         (["my_rope:rope", "--rope", "wiggly"], "wiggly"),

@@ -1,11 +1,14 @@
 """Reports explain; the assertion of a test suite does too; the search shrinks."""
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 import ropeleak.check as rc
+from ropeleak import Rope
+from ropeleak.check import adapters
 from tests.check.bugs import BUGS, dynamic
 from tests.check.zoo import YARN, ZOO, Array, half
 
@@ -44,6 +47,46 @@ def test_an_attention_factor_is_noted() -> None:
     assert finding
     assert f"multiplied by {factor:.4g}" in " ".join(finding.notes)
     assert not rc.check_norm_preserved(half, examples=5).notes
+
+
+WILD: dict[str, Callable[[Array, Array], Array]] = {
+    "a random matrix for each position": lambda x, p: np.stack(
+        [v @ np.random.default_rng(m).normal(size=(v.size, v.size))
+         for v, m in zip(x, p, strict=True)]
+    ),
+    "entries move on with the position": lambda x, p: np.stack(
+        [np.roll(v, m**2) for v, m in zip(x, p, strict=True)]
+    ),
+    "pairs from both ends": lambda x, p: np.cos(p)[:, None] * x + np.sin(p)[:, None] * x[:, ::-1],
+    "not linear": lambda x, p: np.tanh(x + p[:, None]),
+    "zero": lambda x, p: 0 * x,
+    "NaN at some positions": lambda x, p: x * np.where(p % 7 == 3, np.nan, 1)[:, None],
+    "infinity later": lambda x, p: x * np.where(p > 100, np.inf, 1)[:, None],
+    "the sum of the tokens so far": lambda x, p: np.cumsum(x, axis=0),
+}  # fmt: skip
+"""What no one would call a rotation, of vectors ``(tokens, size)`` and positions ``(tokens,)``."""
+
+
+@pytest.mark.parametrize("rope", [None, Rope(), Rope(fraction=0.5)])
+@pytest.mark.parametrize("name", WILD)
+def test_whatever_a_function_does_is_reported(name: str, rope: Rope | None) -> None:
+    def wild(x: Array, positions: Array) -> Array:
+        return WILD[name](x, positions).astype(x.dtype)
+
+    fn = adapters.single(wild, axes="td")
+    report = rc.check_rope(fn, rope=rope, head_size=(4, 8), examples=5)
+    assert not report
+    assert report.causes
+
+
+def test_a_function_that_ignores_positions_is_noted() -> None:
+    def nope(q: Array, k: Array, positions: Array) -> tuple[Array, Array]:
+        return q, k
+
+    report = rc.check_rope(nope, examples=5)
+    assert report
+    assert "positions have no effect" in report.explain()
+    assert "no effect" not in rc.check_rope(half, examples=5).explain()
 
 
 def test_rerotation_of_a_cache() -> None:

@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 
 from ropeleak.check import tolerance
 from ropeleak.check._arrays import DTYPES, Door
+from ropeleak.theory.rounding import of_rotation, of_tables
+from ropeleak.theory.theorems import load
 from tests.check.zoo import half, powers
 
 D, DRAWS = 128, 4000
@@ -80,12 +82,25 @@ def test_spacing_is_that_of_the_format(dtype: str) -> None:
     assert tolerance.spacing(0.0, 8) == 0
 
 
-def test_rounding_variances_of_the_docstring() -> None:
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_one_rounding_obeys_the_law(dtype: str) -> None:
+    door = Door("numpy", dtype)
     x = np.random.default_rng(0).standard_normal(400_000)
-    c = np.cos(np.linspace(0, 2 * np.pi, 400_001)[:-1] + 0.1)
-    for values, h in ((x, tolerance.H_NORMAL), (c, tolerance.H_COSINE)):
-        ulp = tolerance.spacing(values, 1)  # 2^floor(log2 |x|)
-        assert np.mean(ulp**2) / np.mean(values**2) == pytest.approx(h, rel=0.01)
+    rms = np.sqrt(np.mean((door.rounded(x) - x) ** 2))
+    assert tolerance.rounding_rms(door.dtype.bits) == pytest.approx(rms, rel=0.01)
+
+
+def test_tolerances_are_the_theorems() -> None:
+    m, n, shift, w = 7.0, 1000.0, 4099.0, powers(D)
+    places = np.array([m, n, m + shift, n + shift])
+    for bits in (8, 11, 24, 53):
+        theorem = load("precision-angle")(1.0, m, n, shift, w, D // 2, bits)
+        # the first pair turns by whole radians, which are exact up to 2^bits
+        if places.max() <= 2**bits:
+            found = tolerance.angle_rms(places, w, D, bits)
+            assert found == pytest.approx(theorem, rel=1e-12)
+        assert of_tables(bits) == pytest.approx(load("precision-tables")(1.0, bits), rel=1e-12)
+        assert of_rotation(bits) == pytest.approx(load("precision-rotation")(1.0, bits), rel=1e-12)
 
 
 def test_the_quantile_grows_with_the_comparisons() -> None:

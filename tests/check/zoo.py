@@ -135,6 +135,13 @@ def precomputed(q: Array, k: Array, positions: Array) -> tuple[Array, Array]:
     return halves(q, cos, sin), halves(k, cos, sin)
 
 
+def in_place(q: Array, k: Array, positions: Array) -> tuple[Array, Array]:
+    """Queries and keys are overwritten, as fused kernels do."""
+    cos, sin = cos_sin(q, positions, powers(q.shape[-1]))
+    q[...], k[...] = halves(q, cos, sin), halves(k, cos, sin)
+    return q, k
+
+
 def matrices(x: Array, positions: Array) -> Array:
     """Tokens times explicit matrices, one row of tokens at a time: ``x`` is ``(tokens, size)``."""
     out = []
@@ -172,5 +179,6 @@ ZOO: dict[str, Correct] = {
     "matrices": Correct(
         adapters.single(matrices, axes="td"), options={"head_size": 8, "max_position": 4096}
     ),
+    "in place": Correct(in_place),
     "tokens first": Correct(adapters.positional(tokens_first, axes="thd", positions="t")),
 }

@@ -39,8 +39,8 @@ def python_that_says(folder: Path, name: str, script: str) -> Path:
 def test_help_lists_the_targets(tree: Path) -> None:
     out = make(tree).stdout
     for target in (
-        "predict", "test", "lint", "bench", "formulas", "ladder", "readme", "lock", "package",
-        "clean",
+        "predict", "test", "lint", "bench", "formulas", "ladder", "validate", "validate-quick",
+        "pages", "docs", "training", "lock", "package", "clean",
     ):  # fmt: skip
         assert f"make {target}" in out
 

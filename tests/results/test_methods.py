@@ -7,7 +7,7 @@ import pytest
 
 from ropeleak import RopeleakError, Stack, predict
 from ropeleak.cli._options import MethodChoice
-from ropeleak.observables import OBSERVABLES
+from ropeleak.observables import HEADS, OBSERVABLES
 from ropeleak.results import Method
 from ropeleak.theory import methods
 
@@ -27,7 +27,7 @@ def test_methods_return_the_same_variables(method: Method) -> None:
     found = predict(STACK, method=method)
     assert found.dataset.attrs["method"] == method
     assert {name for name in found.dataset if not str(name).endswith("_se")} == {
-        name for name in OBSERVABLES if name not in ("K", "Q", "Q_common")
+        name for name in OBSERVABLES if name not in ("K", "Q", "Q_common", *HEADS)
     }
     assert found.verdict()
     assert len(found.table()) == 3

@@ -8,6 +8,7 @@ from scipy.special import erf, expit
 
 from ropeleak import Attention, Mlp, Stack
 from ropeleak.simulate import weights
+from ropeleak.simulate.controls import content_pairs
 from ropeleak.simulate.plan import Plan
 
 Array = NDArray[np.float64]
@@ -31,27 +32,33 @@ def run(stack: Stack, plan: Plan, draw: int) -> dict[str, Array]:
     """
     sets = 2 if stack.bos.is_constant else 1
     x = weights.embeddings(plan, draw).astype(float)
-    states, rows = [x], []
+    states, rows = [together(x, x, sets)], []
+    chances = [np.zeros_like(states[0])]
     for number in range(stack.n_blocks):
-        x, row = run_block(stack, plan, number, draw, x, sets)
-        states.append(x)
+        x, row, chance = run_block(stack, plan, number, draw, x, sets)
+        states.append(together(x, x, sets))
+        chances.append(chances[-1] + chance * bool(plan.sizes[0]["controls"]))
         rows.append(row)
     found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    counted = [s[: s.shape[0] // sets] for s in states]
-    found["K"] = np.array([same(s) for s in counted])
-    found["Q"] = np.array([different(s) for s in counted])
-    found["Q_common"] = np.array([different(s[-s.shape[0] // sets :]) for s in states])
-    found["x"] = states[-1]
-    return found
+    names = ("K", "Q", "Q_common")
+    found.update(zip(names, np.moveaxis(np.array(states), 1, 0), strict=True))
+    return {**found, "chance": np.moveaxis(np.array(chances), 1, 0), "x": x}
 
 
-def same(x: Array) -> Array:
-    return np.asarray(np.einsum("cid,cjd->ij", x, x) / (x.shape[0] * x.shape[2]))
+def together(x: Array, y: Array, sets: int) -> Array:
+    """Products of the same content, of different ones, and of those without BOS: (3, T, T)."""
+    n = x.shape[0] // sets
+    found = [same(x[:n], y[:n]), different(x[:n], y[:n]), different(x[-n:], y[-n:])]
+    return np.array([(m + m.T) / 2 for m in found])
 
 
-def different(x: Array) -> Array:
+def same(x: Array, y: Array) -> Array:
+    return np.asarray(np.einsum("cid,cjd->ij", x, y) / (x.shape[0] * x.shape[2]))
+
+
+def different(x: Array, y: Array) -> Array:
     n, _, d = x.shape
-    pairs = [x[a] @ x[b].T for a in range(n) for b in range(n) if a != b]
+    pairs = [x[a] @ y[b].T for a in range(n) for b in range(n) if a != b]
     return np.asarray(np.sum(pairs, axis=0) / (d * max(len(pairs), 1)) * np.ones((x.shape[1], 1)))
 
 
@@ -63,19 +70,22 @@ def norm(stack: Stack, x: Array) -> Array:
     )
 
 
-def unit(x: Array) -> Array:
-    return np.asarray(x / np.sqrt(np.maximum((x**2).mean(-1, keepdims=True), 1e-30)))
+def unit(x: Array, eps: float = 0.0) -> Array:
+    return np.asarray(x / np.sqrt(np.maximum((x**2).mean(-1, keepdims=True) + eps, 1e-30)))
 
 
 def run_block(
     stack: Stack, plan: Plan, number: int, draw: int, x: Array, sets: int
-) -> tuple[Array, dict[str, Array]]:
+) -> tuple[Array, dict[str, Array], Array]:
+    chances = []
+
     def read(stream: Array) -> Array:
         return norm(stack, stream) if stack.norm.before_branch else stream
 
     def add(stream: Array, y: Array) -> Array:
-        y = norm(stack, y) if stack.norm.after_branch else y
-        stream = stream + stack.residual_multiplier * y
+        y = stack.residual_multiplier * (norm(stack, y) if stack.norm.after_branch else y)
+        chances.append(2 * together(stream, y, sets))
+        stream = stream + y
         return norm(stack, stream) if stack.norm.after_sum else stream
 
     source = read(x)
@@ -84,7 +94,7 @@ def run_block(
     mlp = stack.mlp[number]
     if mlp.kind != "none":
         x = add(x, feed(stack, mlp, plan, number, draw, source if stack.norm.parallel else read(x)))
-    return x, row
+    return x, row, np.sum(chances, axis=0)
 
 
 def rotate(stack: Stack, attention: Attention, x: Array, position: NDArray[np.int64]) -> Array:
@@ -112,7 +122,7 @@ def visible(attention: Attention, context: int) -> NDArray[np.bool_]:
     i, j = np.arange(context)[:, None], np.arange(context)
     if attention.mask != "causal":
         return np.ones((context, context), bool)
-    mask = j <= i
+    mask = j < np.maximum(i + 1, attention.prefix)
     if attention.window is not None:
         mask &= (j > i - attention.window) | (j < attention.sinks)
     if attention.chunk is not None:
@@ -130,6 +140,7 @@ def attend(
         for name, value in weights.attention_weights(plan, number, draw).items()
     }
     heads, size, contents = stack.n_heads, stack.head_size(attention), u.shape[0]
+    eps = stack.norm.eps
 
     def split(x: Array, n: int) -> Array:  # (contents, T, n·size) -> (contents, n, T, size)
         return x.reshape(contents, context, n, -1).transpose(0, 2, 1, 3)
@@ -148,16 +159,16 @@ def attend(
         n_kv = stack.n_kv_heads
         q, k, v = u @ w["q"].T, u @ w["k"].T, u @ w["v"].T
         if attention.qk_norm == "projection":
-            q, k = unit(q), unit(k)
+            q, k = unit(q, eps), unit(k, eps)
         q = split(q, heads)
         k, v = (np.repeat(split(x, n_kv), heads // n_kv, axis=1) for x in (k, v))
     position = np.arange(context)
     if attention.qk_norm == "head":
-        q, k = unit(q), unit(k)
+        q, k = unit(q, eps), unit(k, eps)
     turned = rotate(stack, attention, q, position + context)
     q, k = rotate(stack, attention, q, position), rotate(stack, attention, k, position)
     if attention.qk_norm == "l2":
-        q, k, turned = unit(q), unit(k), unit(turned)
+        q, k, turned = (unit(x, eps) for x in (q, k, turned))
     scale = stack.score_scale(attention)
     if attention.qk_norm != "none" and not plan.sizes[0]["parameter_free"]:
         scale = stack.score_std(number) / np.sqrt(size * stack.rotary_gain(attention))
@@ -184,10 +195,13 @@ def attend(
     y = o if plan.sizes[0]["parameter_free"] else o @ w["o"].T
     counted = contents // sets
     squares, size_of_squares = leak(s[:counted], log_z[:counted], attention)
-    independent = not attention.alignment and not plan.sizes[0]["parameter_free"]
+    independent = bool(plan.sizes[0]["controls"]) and not attention.alignment
     mean_score = np.where(mask, s, 0).sum(-1) / n
     first_score = np.where(mask[:, 0], s[..., 0] - mean_score, 0)
+    chance = leak_chance(stack, number, u[:counted], s[:counted], mean_score[:counted], n)
+    chance[1] = squares[1] - chance[1] if np.isfinite(chance[1]) else 0
     row = {
+        "leak_chance": chance * independent,
         "mean_score": mean_score[:counted].mean((0, 1)) * independent,
         "first_score": first_score[:counted].mean((0, 1)) * independent,
         "log_z": log_z[:counted].mean((0, 1)),
@@ -217,6 +231,33 @@ def leak(s: Array, log_z: Array, attention: Attention) -> tuple[Array, float]:
                 total += (y[a] * y[b]).sum(), (x[a] * x[b]).sum(), (x[a] * y[b]).sum()
         entries += i.size * heads * contents
     return total / max(entries * (contents - 1), 1), float(own.max() / max(entries, 1))
+
+
+def leak_chance(
+    stack: Stack, number: int, u: Array, s: Array, mean_score: Array, n: NDArray[np.int64]
+) -> Array:
+    """The parts of mask leak and product that are linear in scores, and the expected residual."""
+    attention, context = stack.attention[number], stack.context
+    limit = min(context // 2, (attention.window or attention.chunk or context) - 1)
+    factor = attention.softmax.query_scale(np.arange(context), n)
+    inputs = 2 * u.shape[0] if stack.bos.is_constant else u.shape[0]
+    pairs = content_pairs(u.shape[0], inputs, u.shape[2], context, limit)
+    plain = attention.qk_norm == "none" and not attention.latent and not attention.softmax.softcap
+    found, entries = np.zeros(3), 0
+    if not plain or pairs == 0 or limit == 0:
+        found[1] = np.nan
+    for offset in range(1, limit + 1):
+        i = np.arange(offset, context)
+        level = np.log(n[i]) - np.log(n[i]).mean()
+        found[0] += 2 * level @ mean_score.mean((0, 1))[i]
+        found[2] += level @ s.mean((0, 1))[i, i - offset]
+        for pair in range(pairs):
+            d = u[2 * pair] @ u[2 * pair + 1].T / u.shape[2]
+            product = np.outer(factor[i], factor[i]) * d[np.ix_(i, i)]
+            product *= d[np.ix_(i - offset, i - offset)] * stack.score_std(number) ** 2
+            found[1] += (np.trace(product) - product.mean() * i.size) / pairs
+        entries += i.size
+    return found / max(entries, 1)
 
 
 def feed(stack: Stack, mlp: Mlp, plan: Plan, number: int, draw: int, u: Array) -> Array:
@@ -253,6 +294,7 @@ def expert(
     phi, up = ACTIVATIONS[mlp.activation], u @ w["up"].T
     if mlp.kind == "plain":
         return np.asarray(phi(up, mlp.activation_scale) @ w["down"].T)
-    return np.asarray(
-        (phi(u @ w["gate"].T, mlp.activation_scale) * (up + mlp.offset)) @ w["down"].T
-    )
+    gate = u @ w["gate"].T
+    if mlp.limit is not None:
+        gate, up = np.minimum(gate, mlp.limit), np.clip(up, -mlp.limit, mlp.limit)
+    return np.asarray((phi(gate, mlp.activation_scale) * (up + mlp.offset)) @ w["down"].T)

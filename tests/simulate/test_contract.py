@@ -1,6 +1,7 @@
 """Every variant that a stack can describe: the kernels equal the plain NumPy reference."""
 
-from typing import Any
+from collections import defaultdict
+from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from numpy.typing import DTypeLike
 from ropeleak import Stack
 from ropeleak.simulate.forward import Forward
 from ropeleak.simulate.plan import Plan, make_plan
+from ropeleak.spec._base import Spec
 from tests.simulate.reference import run
+from tools.agreement import mixture
 
 BASE: dict[str, Any] = {
     "context": 21, "d_model": 24, "n_heads": 4, "d_head": 6, "n_kv_heads": 2, "n_blocks": 2,
@@ -25,6 +28,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "whole vectors": {"context": 64},
     "one token": {"context": 1},
     "two tokens": {"context": 2},
+    "five blocks": {"n_blocks": 5},
     "one head": {"n_heads": 1, "n_kv_heads": 1},
     "odd sizes": {"d_model": 23, "n_heads": 3, "n_kv_heads": 1, "d_head": 10, "context": 37},
     "many query heads": {"n_heads": 6, "n_kv_heads": 1},
@@ -35,6 +39,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "chunk": {"context": 150, "attention": {"chunk": 17}},
     "chunk across blocks": {"context": 200, "attention": {"chunk": 70}},
     "mixed masks": {"context": 90, "attention": [{"window": 8}, {}]},
+    "prefix": {"context": 90, "attention": {"prefix": 25}},
+    "prefix of all": {"attention": {"prefix": 30}},
     "bidirectional": {"context": 80, "attention": {"mask": "bidirectional"}},
     "ring": {"context": 80, "attention": {"mask": "ring"}},
     "off-by-one": {"attention": {"softmax": {"kind": "off-by-one"}}},
@@ -45,10 +51,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "temperature": {"attention": {"softmax": {"temperature": 2.0}}},
     "log-n": {"attention": {"softmax": {"length_scaling": "log-n", "length_reference": 8}}},
     "llama4 scaling": {
-        "attention": {"softmax": {"length_scaling": "llama4", "length_reference": 4}}
+        "attention": {
+            "softmax": {"length_scaling": "llama4", "length_reference": 4, "length_slope": 0.3}
+        }
     },
     "capped log-n": {
         "attention": {"softmax": {"length_scaling": "log-n", "length_reference": 8, "softcap": 2.0}}
+    },
+    "scale": {"attention": {"scale": 0.2}, "init": {"scheme": "fan_in"}},
+    **{
+        f"{scheme} init": {"init": {"scheme": scheme, "std": 0.3}, "mlp": {"d_ff": 20}}
+        for scheme in ("normal", "gpt2", "neox", "mup", "fan_in")
     },
     "norm of heads": {"attention": {"qk_norm": "head"}},
     "norm of projections": {"attention": {"qk_norm": "projection"}},
@@ -64,6 +77,23 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "dynamic rope": {"attention": {"rope": {"type": "dynamic", **SCALED}}},
     "ntk rope": {"attention": {"rope": {"type": "ntk", "factor": 3}}},
     "yarn": {"attention": {"rope": {"type": "yarn", **SCALED}}},
+    "yarn with its own numbers": {
+        "attention": {
+            "rope": {
+                "type": "yarn",
+                "base": 500.0,
+                "attention_factor": 1.3,
+                "beta_fast": 4.0,
+                "beta_slow": 0.5,
+                "truncate": False,
+                "factor": 2,
+                "max_context": 32,
+            }
+        }
+    },
+    "yarn with scales": {
+        "attention": {"rope": {"type": "yarn", "mscale": 0.7, "mscale_all_dim": 0.4, **SCALED}}
+    },
     "yarn, partial, normed": {
         "attention": {"rope": {"type": "yarn", "fraction": 0.67, **SCALED}, "qk_norm": "head"}
     },
@@ -83,7 +113,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
         }
     },
     "latent": {"attention": {"latent": LATENT}},
-    "latent without query rank": {"attention": {"latent": {**LATENT, "q_rank": None}}},
+    "latent without query rank": {
+        "attention": {
+            "latent": {"kv_rank": 7, "q_rank": None, "d_nope": 3, "d_rope": 4, "d_value": 6}
+        }
+    },
     "layer norm": {"norm": {"kind": "layer"}},
     "post-norm": {"norm": {"placement": "post"}, "mlp": {"d_ff": 20}},
     "res-post": {"norm": {"placement": "res-post"}, "mlp": {"d_ff": 20}},
@@ -92,10 +126,25 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no norm": {"norm": {"placement": "none"}, "mlp": {"d_ff": 20}},
     "gated": {"mlp": {"kind": "gated", "d_ff": 21}},
     "gpt-oss": {"mlp": {"kind": "gated", "offset": 1.0, "activation_scale": 1.702, "d_ff": 20}},
+    "clamped mlp": {"mlp": {"kind": "gated", "limit": 0.4, "d_ff": 20}},
     "wide mlp": {"mlp": {"kind": "gated", "d_ff": 300}},
     **{
         f"plain {name}": {"mlp": {"kind": "plain", "activation": name, "d_ff": 20}}
         for name in ("silu", "gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "tanh", "linear")
+    },
+    **{
+        f"scaled {name}": {
+            "mlp": {"kind": "plain", "activation": name, "activation_scale": 1.4, "d_ff": 20}
+        }
+        for name in ("gelu", "gelu_tanh", "quick_gelu", "tanh")
+    },
+    "plain experts": {
+        "mlp": {
+            "kind": "plain",
+            "activation": "gelu",
+            "d_ff": 300,
+            "experts": {"count": 3, "active": 3},
+        }
     },
     **{
         f"experts, {router}": {
@@ -110,6 +159,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         f"bos {kind}": {"bos": {"kind": kind}, "alpha": 0.2, "mlp": {"d_ff": 20}}
         for kind in ("constant", "other", "random", "absent", "zero", "mean")
     },
+    "common embedding": {"alpha": 1.0},
     "few words": {"vocab_size": 7},
     "residual multiplier": {"residual_multiplier": 0.3, "embedding_multiplier": 2.0},
     "no eps": {"norm": {"eps": 0.0}, "bos": {"kind": "zero"}},
@@ -118,7 +168,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-FREE = ("plain", "long", "window", "ring", "no norm", "post-norm")
+FREE = ("plain", "long", "window", "prefix", "ring", "no norm", "post-norm")
 
 
 def assert_equal(stack: Stack, plan: Plan) -> None:
@@ -141,6 +191,8 @@ def assert_equal(stack: Stack, plan: Plan) -> None:
         ("mean_score", sample.mean_score, max(np.sqrt(wanted["leak_size"].max()), 1.0)),
         ("first_score", sample.first_score, max(np.sqrt(wanted["leak_size"].max()), 1.0)),
         ("leak", sample.leak, max(wanted["leak_size"].max(), 1.0)),
+        ("leak_chance", sample.leak_chance, max(wanted["leak_size"].max(), 1.0)),
+        ("chance", sample.full_chance, variance),
     )
     tolerance = 1e-5 if plan.dtype == np.float32 else 1e-12
     tolerance *= max(stack.score_std(0) / 30, 1.0)
@@ -150,7 +202,11 @@ def assert_equal(stack: Stack, plan: Plan) -> None:
     for name, value in (("k_diag", "K"), ("q_diag", "Q"), ("q_common", "Q_common")):
         diagonal = np.einsum("dii->di", wanted[value])
         assert np.abs(getattr(sample, name) - diagonal).max() < tolerance * variance
+        chance = np.einsum("dii->di", wanted["chance"][("K", "Q", "Q_common").index(value)])
+        found = sample.state_chance[("K", "Q", "Q_common").index(value)]
+        assert np.abs(found - chance).max() < tolerance * variance
     assert np.abs(sample.k_bos - wanted["K"][:, 0]).max() < tolerance * variance
+    assert np.abs(sample.state_chance[3] - wanted["chance"][0, :, 0]).max() < tolerance * variance
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -166,3 +222,33 @@ def test_parameter_free_kernels_equal_the_reference(name: str, dtype: DTypeLike)
     fields = {**BASE, **VARIANTS[name], "mlp": {"kind": "none"}, "n_kv_heads": 4}
     stack = Stack.build(**fields)
     assert_equal(stack, make_plan(stack, contents=3, seed=5, dtype=dtype, parameter_free=True))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("seed", range(20))
+def test_mixtures_equal_the_reference(seed: int, dtype: DTypeLike) -> None:
+    stack = mixture(seed, width=32)
+    assert_equal(stack, make_plan(stack, contents=4, seed=seed, dtype=dtype))
+
+
+def choices(spec: Spec, tried: dict[type[Spec], dict[str, set[Any]]]) -> None:
+    """Collect the values of every field of a description, and of what it holds."""
+    for name in type(spec).model_fields:
+        value = getattr(spec, name)
+        tried[type(spec)][name].add(value)
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, Spec):
+                choices(part, tried)
+
+
+def test_every_choice_of_the_description_is_tried() -> None:
+    tried: dict[type[Spec], dict[str, set[Any]]] = defaultdict(lambda: defaultdict(set))
+    for fields in VARIANTS.values():
+        choices(Stack.build(**{**BASE, **fields}), tried)
+    for spec, fields in tried.items():
+        for name, values in fields.items():
+            annotation = spec.model_fields[name].annotation
+            if get_origin(annotation) is Literal:
+                assert values == set(get_args(annotation)), (spec, name)
+            elif name not in ("name", "approximations"):
+                assert len(values) > 1, f"{spec.__name__}.{name} is {values} in every variant"

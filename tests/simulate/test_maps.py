@@ -26,6 +26,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "window": {"attention": {"scale": 0.2, "window": 6}},
     "chunk": {"attention": {"scale": 0.2, "chunk": 5}},
     "bidirectional": {"attention": {"scale": 0.2, "mask": "bidirectional"}},
+    "prefix": {"attention": {"scale": 0.2, "prefix": 7}},
     "bos": {"bos": {"kind": "constant"}},
     "zero": {"bos": {"kind": "zero"}},
     "words": {"vocab_size": 5},

@@ -25,7 +25,7 @@ def test_gemm(rows: int, inner: int, width: int, dtype: DTypeLike) -> None:
 
 
 def test_gram() -> None:
-    x = np.random.default_rng(1).normal(size=(300, 80))
+    x, y = np.random.default_rng(1).normal(size=(2, 300, 80))
     out = np.zeros((75, 80))
-    kernels.gram(x, out, 80)
-    np.testing.assert_allclose(out, (x.T @ x)[:75], atol=1e-11)
+    kernels.gram(x, y, out, 80)
+    np.testing.assert_allclose(out, (x.T @ y)[:75], atol=1e-11)

@@ -55,6 +55,9 @@ def test_windows_and_chunks_replace_each_other() -> None:
     chunked = MIXED.set("attention.sinks", 2).set("attention[local].chunk", 8)
     assert chunks(chunked) == [8, 8, None, 8, 8, None] and windows(chunked) == [None] * 6
     assert all(attention.sinks == 0 for attention in chunked.attention)
+    prefixed = chunked.set("attention.prefix", 5)
+    assert chunks(prefixed) == [None] * 6
+    assert prefixed.set("attention.window", 4).attention[0].prefix == 0
 
 
 def test_sinks_go_with_windows() -> None:

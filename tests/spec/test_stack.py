@@ -56,6 +56,8 @@ def test_a_stack_is_frozen_and_hashable() -> None:
         ({"attention": 3}, ["attention[0]=3", "the fields of Attention"]),
         ({"attention": [{}] * 9}, ["attention has 9 entries for n_blocks=6"]),
         ({"attention": {"window": 3, "chunk": 3}}, ["window=3 and chunk=3"]),
+        ({"attention": {"prefix": 3, "chunk": 3}}, ["prefix=3 takes no window or chunk"]),
+        ({"attention": {"prefix": 3, "mask": "ring"}}, ["mask='ring' takes no window"]),
         ({"bos": [[[[[]]]]]}, ["bos=a list of 1 entries"]),
         ({"init": {"std": "x" * 10**5}}, ["init.std='xxx"]),
         ({"d_model": 21, "n_heads": 3}, ["even number"]),

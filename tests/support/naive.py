@@ -76,7 +76,7 @@ def visible(attention: Attention, context: int) -> NDArray[np.bool_]:
     i, j = np.arange(context)[:, None], np.arange(context)
     if attention.mask != "causal":
         return np.ones((context, context), bool)
-    mask = j <= i
+    mask = j < np.maximum(i + 1, attention.prefix)
     if attention.window is not None:
         mask &= (j > i - attention.window) | (j < attention.sinks)
     if attention.chunk is not None:

@@ -146,3 +146,16 @@ def test_the_pieces_of_the_leak_add_up() -> None:
     )
     cross = (residual + mask - total) / 2
     assert np.all(np.abs(cross) <= np.sqrt(mask * residual) + 1e-12)
+
+
+@pytest.mark.parametrize("kind", ["constant", "random", "zero", "mean"])
+@pytest.mark.parametrize("shared", [{"vocab_size": 9}, {"alpha": 0.2}])
+def test_what_two_contents_share_is_at_most_what_there_is(
+    kind: str, shared: dict[str, float]
+) -> None:
+    stack = Stack.build(d_model=64, n_heads=4, context=40, bos={"kind": kind}, init=UNIT, **shared)
+    with np.errstate(over="raise"):
+        found = predict(stack)
+    variance = found.k_diag.values[:, 1:] * (1 + 1e-6)
+    assert (found.q_diag.values[:, 1:] <= variance).all()
+    assert (found.q_common.values[:, 1:] <= variance).all()

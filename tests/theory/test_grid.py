@@ -27,6 +27,7 @@ STACKS: dict[str, dict[str, Any]] = {
     "short window": {"attention": [{"window": 8}, {}]},
     "window and sinks": {"attention": {"window": 24, "sinks": 3}},
     "chunks": {"attention": [{"chunk": 50}, {}]},
+    "prefix": {"attention": {"prefix": 130}},
     "sink logits": {"attention": {"softmax": {"sink_logit": 1.0, "sink_logit_std": 0.3}}},
     "sigmoid": {"attention": {"softmax": {"kind": "sigmoid"}}},
     "aligned": {"attention": {"alignment": 0.5}},

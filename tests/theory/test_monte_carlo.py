@@ -33,6 +33,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "window and sinks": {"attention": {"window": 6, "sinks": 2}},
     "alternating windows": {"attention": [{"window": 6}, {}]},
     "chunks": {"attention": {"chunk": 8}},
+    "prefix": {"attention": {"prefix": 12}},
     "bidirectional": {"attention": {"mask": "bidirectional"}},
     "ring": {"attention": {"mask": "ring"}},
     "off by one": {"attention": {"softmax": {"kind": "off-by-one"}}},

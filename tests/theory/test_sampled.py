@@ -22,6 +22,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "causal": {},
     "window and sinks": {"attention": {"window": 6, "sinks": 2}},
     "chunks": {"attention": {"chunk": 8}},
+    "prefix": {"attention": {"prefix": 8}},
     "bidirectional": {"attention": {"mask": "bidirectional"}},
     "no rope": {"attention": {"rope": None}},
     "partial rope": {"attention": {"rope": {"fraction": 0.5}}},

@@ -5,7 +5,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import roots_hermitenorm
 
-from ropeleak.theory.softmax import row_moments, sigmoid_moments, softmax_moments
+from ropeleak.theory.softmax import (
+    cosine_nodes,
+    row_moments,
+    sigmoid_moments,
+    softmax_moments,
+)
 
 Array = NDArray[np.float64]
 
@@ -96,3 +101,36 @@ def test_sigmoid_rows_are_what_sampling_finds() -> None:
     for name, sample in samples.items():
         error = sample.std(ddof=1) / np.sqrt(sample.size)
         assert abs(getattr(found, name).item() - sample.mean()) < 4 * error + 0.002, name
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 6, 64, 1024])
+def test_cosines_have_the_moments_of_directions(size: int) -> None:
+    z, w = cosine_nodes(size)
+    assert w.sum() == pytest.approx(1, rel=1e-12)
+    assert (w @ z).item() == pytest.approx(0, abs=1e-12)
+    accuracy = 1e-3 if size == 3 else 1e-9  # where the density has corners
+    assert (w @ z**2).item() == pytest.approx(1, rel=accuracy)
+    assert (w @ z**4).item() == pytest.approx(3 * size / (size + 2), rel=accuracy)
+
+
+@pytest.mark.parametrize(("n", "sigma", "size"), [(6, 1.6, 4), (40, 1.0, 64), (200, 1.5, 8)])
+def test_normalised_queries_and_keys_are_what_sampling_finds(
+    n: int, sigma: float, size: int
+) -> None:
+    rng = np.random.default_rng(4)
+    keys = rng.normal(size=(10_000, n, size))
+    cosine = keys[..., 0] / np.linalg.norm(keys, axis=-1)  # with any one direction
+    e = np.exp(sigma * np.sqrt(size) * cosine)
+    z = e.sum(1)
+    found = softmax_moments(np.array([float(n)]), np.array([sigma]), unit=size)
+    samples = {"log_z": np.log(z), "participation": (e**2).sum(1) / z**2}
+    for name, sample in samples.items():
+        error = sample.std(ddof=1) / np.sqrt(sample.size)
+        assert abs(getattr(found, name).item() - sample.mean()) < 4 * error, name
+
+
+def test_many_dimensions_are_gaussian() -> None:
+    n, sigma = np.array([1.0, 7.0, 500.0]), np.array([0.4, 1.3])
+    wide, normal = softmax_moments(n, sigma, unit=10**6), softmax_moments(n, sigma)
+    for name, values in normal._asdict().items():
+        np.testing.assert_allclose(getattr(wide, name), values, rtol=1e-4, atol=1e-5)

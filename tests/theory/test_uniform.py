@@ -20,6 +20,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "window and sinks": {"attention": {"window": 6, "sinks": 2}},
     "alternating": {"attention": [{"window": 6}, {}]},
     "chunks": {"attention": {"chunk": 9}},
+    "prefix": {"attention": {"prefix": 9}},
     "bidirectional": {"attention": {"mask": "bidirectional"}},
     "ring": {"attention": {"mask": "ring"}},
     "off by one": {"attention": {"softmax": {"kind": "off-by-one"}}},

@@ -46,6 +46,11 @@ MISSING = 1 - sp.exp(-sp.exp(u + sigma * Z))
 TONELLI = Cited(
     "Mean and integral may be exchanged: the integrand has one sign.", "Tonelli's theorem"
 )
+FUBINI = Cited(
+    r"Mean and integral may be exchanged: for each $Z$ the integrand has one sign, so that its size"
+    r" integrates to $|\ln Z|$, whose mean is finite.",
+    "Fubini's theorem",
+)
 INDEPENDENT = Recurrence(
     "Keys are independent, so each multiplies the transform of the sum:",
     sp.Function("E")(keys), phi(t) ** keys,
@@ -71,9 +76,9 @@ def denominator_moments() -> Theorem:
     return Theorem(
         name="denominator-moments",
         title="Moments of the softmax denominator",
-        statement="The denominator over $n$ keys has mean $n e^{\\sigma^2/2}$; cumulants of all"
-        " orders are $n$ times those of one key. The relative variance falls with the number of"
-        " keys, hence with absolute position.",
+        statement=r"The denominator over $n$ keys has mean $n e^{\sigma^2/2}$; cumulants of all"
+        r" orders are $n$ times those of one key. The relative variance falls with the number of"
+        r" keys, hence with absolute position.",
         hypotheses=SCORES,
         symbols=(KEYS, SCORE_STD),
         steps=(
@@ -87,6 +92,7 @@ def denominator_moments() -> Theorem:
                      n * (m2 - m1**2) / (n * m1) ** 2,
                      (sp.exp(sigma**2) - 1) / n),
         ),
+        quantity=r"\operatorname{Var}Z_n/(\mathbb{E}Z_n)^2",
         arguments=(n, sigma),
     )  # fmt: skip
 
@@ -97,8 +103,8 @@ def log_denominator() -> Theorem:
     return Theorem(
         name="log-denominator",
         title="The mean log denominator",
-        statement="For every number of keys the mean of $\\ln Z_n$ is one integral over the $n$-th"
-        " power of a Laplace transform.",
+        statement=r"For every number of keys the mean of $\ln Z_n$ is one integral over the $n$-th"
+        r" power of a Laplace transform.",
         hypotheses=SCORES,
         symbols=(KEYS, SCORE_STD),
         steps=(
@@ -106,12 +112,12 @@ def log_denominator() -> Theorem:
             Identity("The derivative of $e^{-t}-e^{-tZ}$ over $t$ in $Z$ is an exponential,",
                      sp.Derivative((sp.exp(-t) - sp.exp(-t * total)) / t, total),
                      sp.exp(-t * total)),
-            Identity("whose integral"
-                     " is", sp.Integral(sp.exp(-t * total), (t, 0, sp.oo)), 1 / total),
+            Identity("whose integral is", sp.Integral(sp.exp(-t * total), (t, 0, sp.oo)),
+                     1 / total),
             Identity("At $Z=1$ the integrand vanishes, so its integral is the logarithm"
                      " (Frullani):",
                      sp.Integral(1 / y, (y, 1, total)), sp.log(total)),
-            TONELLI,
+            FUBINI,
             INDEPENDENT,
             Substitution("On a logarithmic scale,",
                          sp.Integral((sp.exp(-t) - phi(t) ** n) / t, (t, 0, sp.oo)),
@@ -122,6 +128,7 @@ def log_denominator() -> Theorem:
                        sp.Integral(sp.exp(-sp.exp(u)) - (1 - deficit(u)) ** n, (u, -sp.oo, sp.oo)),
                        sp.Integral(sp.exp(-sp.exp(u)) - KEPT, (u, -sp.oo, sp.oo)), by="powers"),
         ),
+        quantity=r"\mathbb{E}\ln Z_n",
         arguments=(n, sigma),
         compiler=gaussian_line(u, {deficit(u): MISSING}),
     )  # fmt: skip
@@ -149,8 +156,8 @@ def log_denominator_series() -> Theorem:
     return Theorem(
         name="log-denominator-series",
         title="The mean log denominator for many keys",
-        statement="For many keys $E\\ln Z_n$ is $\\ln n+\\sigma^2/2$ less a correction in powers of"
-        " $1/n$, whose coefficients grow like powers of $e^{\\sigma^2}$.",
+        statement=r"For many keys $E\ln Z_n$ is $\ln n+\sigma^2/2$ less a correction in powers of"
+        r" $1/n$, whose coefficients grow like powers of $e^{\sigma^2}$.",
         hypotheses=SCORES,
         symbols=(KEYS, SCORE_STD, Domain(c, r"$e^{\sigma^2}$", "from 1"),
                  Domain(h, "$1/n$", "positive")),
@@ -161,17 +168,20 @@ def log_denominator_series() -> Theorem:
                    variable=x, power=5, by="expand"),
             Series("The logarithm about the mean is", sp.log(1 + x),
                    sum((-1) ** (k + 1) * x**k / k for k in range(1, 7)), variable=x, power=7),
-            Series("The $k$-th cumulant of the mean of $n$ keys is $\\kappa_k h^{k-1}$; its moments"
-                   " follow from the exponential, and the mean of the logarithm, to the third order"
-                   " in $h=1/n$, is", mean_log, in_h, variable=h, power=4, by="expand"),
+            Series(r"The $k$-th cumulant of the mean of $n$ keys is $\kappa_k h^{k-1}$; its moments"
+                   r" follow from the exponential, and the mean of the logarithm, to the third"
+                   r" order in $h=1/n$, is", mean_log, in_h, variable=h, power=4, by="expand"),
             Identity("With the cumulants put in, and the mean of $Z_n$,",
                      sp.log(n * sp.exp(sigma**2 / 2))
                      + in_h.subs(values).subs(h, 1 / n).subs(c, sp.exp(sigma**2)),
                      claim, by="logarithms"),
         ),
+        quantity=r"\mathbb{E}\ln Z_n",
+        relation=r"\approx",
         arguments=(n, sigma),
-        validity="An asymptotic series: of use where its last term is small, that is for $n$ well"
-        r" above $e^{2\sigma^2}$; the integral of Theorem log-denominator holds everywhere.",
+        validity=r"An asymptotic series, whose terms fall off as powers of $e^{k\sigma^2}/n$ with"
+        r" ever larger $k$. It is within $0.01$ nats for $n$ above $3e^{2\sigma^2}$; the integral"
+        r" of Theorem log-denominator holds everywhere.",
     )  # fmt: skip
 
 
@@ -185,8 +195,8 @@ def log_denominator_bounds() -> Theorem:
     return Theorem(
         name="log-denominator-bounds",
         title="The log denominator follows the log of the number of keys",
-        statement=r"Whatever $\sigma$ and the correlations of the scores, $\ln n\le E\ln Z_n\le"
-        r"\ln n+\sigma^2/2$: the mask leak is that of $\ln n$, up to a bounded term.",
+        statement=r"Whatever $\sigma$ and the correlations of the scores, $\ln n\le E\ln Z_n\le\ln"
+        r" n+\sigma^2/2$: the mask leak is that of $\ln n$, up to a bounded term.",
         hypotheses=(r"each score is $N(0,\sigma^2)$; they may depend on each other",),
         symbols=(KEYS, SCORE_STD),
         steps=(
@@ -197,16 +207,17 @@ def log_denominator_bounds() -> Theorem:
             Nonnegative("whose integrand has one sign (with $r=1/(1+w)$): $e^v\\ge1+v$.",
                         (v**2 * (1 - part) * sp.exp(part * v)).subs(part, 1 / (1 + w)),
                         v**2 * w / (1 + w) * sp.exp(v / (1 + w))),
-            Identity("With $v=s_j-\\ln(Z/n)$, the mean of $e^v$ over keys is the ratio of $Z$ to"
-                     " itself, so that $1\\ge1$ plus the mean of $v$: $\\ln(Z/n)$ is at least the"
-                     " mean"
-                     " score, whose mean is 0.",
+            Identity(r"With $v=s_j-\ln(Z/n)$, the mean of $e^v$ over keys is the ratio of $Z$ to"
+                     r" itself, so that $1\ge1$ plus the mean of $v$: $\ln(Z/n)$ is at least the"
+                     r" mean score, whose mean is 0.",
                      sp.Sum(sp.exp(score[j] - sp.log(total / count)), (j, 1, count)) / count,
                      sp.Sum(sp.exp(score[j]), (j, 1, count)) / total, by="sums"),
-            Identity("With $v=\\ln(Z/E Z)$ the mean of $e^v$ over scores is 1, so that"
-                     " $E\\ln Z$ is at most the logarithm of the mean,",
+            Identity(r"With $v=\ln(Z/E Z)$ the mean of $e^v$ over scores is 1, so that $E\ln Z$ is"
+                     r" at most the logarithm of the mean,",
                      sp.log(n * mean_over_normal(sp.exp(sigma * Z))), sp.log(n) + sigma**2 / 2,
                      by="logarithms"),
         ),
+        quantity=r"\mathbb{E}\ln Z_n",
+        relation=r"\le",
         arguments=(n, sigma),
     )  # fmt: skip

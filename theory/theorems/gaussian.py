@@ -9,6 +9,9 @@ Z = sp.Symbol("z", real=True)
 DENSITY = sp.exp(-(Z**2) / 2) / sp.sqrt(2 * sp.pi)
 """Density of a standard normal variable ``z``."""
 
+MEAN = r"\mathbb{E}"
+"""How a mean is printed; one over a standard normal ``z`` has it as an index."""
+
 Covariance = Mapping[tuple[sp.Symbol, sp.Symbol], sp.Expr]
 
 
@@ -20,6 +23,14 @@ def mean_over_normal(expression: sp.Expr) -> sp.Integral:
 def independent(*variables: sp.Symbol) -> dict[tuple[sp.Symbol, sp.Symbol], sp.Expr]:
     """Return the covariance of independent standard normal variables."""
     return {(x, x): sp.S.One for x in variables}
+
+
+def averaged_over_normal(integral: sp.Integral) -> sp.Expr | None:
+    """Return ``f(z)`` of an integral that is ``E f(z)``, or None if it is not."""
+    if integral.limits != (sp.Tuple(Z, -sp.oo, sp.oo),):
+        return None
+    inside = integral.function / DENSITY
+    return None if inside.has(Z**2) else inside
 
 
 class GaussianMean(sp.Expr):  # type: ignore[misc]
@@ -47,7 +58,7 @@ class GaussianMean(sp.Expr):  # type: ignore[misc]
         return total
 
     def _latex(self, printer: Any) -> str:
-        return rf"\mathbb{{E}}\left[{printer._print(self.args[0])}\right]"
+        return rf"{MEAN}\left[{printer._print(self.args[0])}\right]"
 
 
 def _pairings(factors: list[sp.Symbol], table: Mapping[frozenset[sp.Symbol], sp.Expr]) -> sp.Expr:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
-from sympy.codegen.rewriting import expm1_opt, log1p_opt, optimize
 
 from .gaussian import Z
 from .numeric import Numeric, compile_plain
@@ -30,13 +29,8 @@ _DIRECT = 256
 """Up to so many numbers of keys are integrated one by one."""
 
 
-def stable(expression: sp.Expr) -> sp.Expr:
-    """Return an expression with ``log(1 + x)`` and ``exp(x) - 1`` as functions of their own."""
-    return optimize(expression, (expm1_opt, log1p_opt))
-
-
 def gaussian_line(
-    variable: sp.Symbol, means: Mapping[sp.Expr, sp.Expr]
+    variable: sp.Symbol, means: Mapping[sp.Expr, sp.Expr], deviations: int = 1
 ) -> Callable[[sp.Expr, tuple[sp.Basic, ...]], Numeric]:
     """Return a compiler for formulas with one integral over ``variable``.
 
@@ -44,11 +38,13 @@ def gaussian_line(
     ----------
     means
         What each function of ``variable`` is the mean of, in ``z``, ``variable`` and arguments.
+    deviations
+        How many standard deviations of scores there are.
 
     Notes
     -----
-    The first argument is the number of keys, the second ``σ``; a third is a logit that stands in
-    the denominator. Arguments are broadcast against each other.
+    The first argument is the number of keys, then come the standard deviations; one more is a
+    logit that stands in the denominator. Arguments are broadcast against each other.
     """
 
     def compiler(formula: sp.Expr, arguments: tuple[sp.Basic, ...]) -> Numeric:
@@ -57,25 +53,24 @@ def gaussian_line(
         outer = compile_plain(formula.xreplace({integral: value}), (value, *arguments))
         stand_ins = {function: sp.Dummy(str(function.func)) for function in means}
         inside = compile_plain(
-            stable(integral.function.xreplace(stand_ins)),
-            (variable, *arguments, *stand_ins.values()),
+            integral.function.xreplace(stand_ins), (variable, *arguments, *stand_ins.values())
         )
-        inner = [
-            compile_plain(stable(mean), (Z, variable, *arguments[1:])) for mean in means.values()
-        ]
+        inner = [compile_plain(mean, (Z, variable, *arguments[1:])) for mean in means.values()]
 
         def at_keys(n: Array, parameters: Array) -> Array:
             """Return the formula for numbers of keys (N,) and one set of other arguments."""
-            sigma, logit = parameters[0], parameters[1] if parameters.size > 1 else 0.0
-            low = -(np.log(n.max()) + 2 * sigma**2 + _TAIL + max(float(logit), 0.0))
-            u = np.arange(low, 9 * sigma + 4 + max(-float(logit), 0.0), _LOG_T_STEP)
-            step = 0.25 / max(float(sigma), 2.0)
+            sigma = float(parameters[:deviations].max())
+            logit = float(parameters[deviations:].sum())
+            low = -(np.log(n.max()) + 2 * sigma**2 + _TAIL + max(logit, 0.0))
+            u = np.arange(low, 9 * sigma + 4 + max(-logit, 0.0), _LOG_T_STEP)
+            step = 0.25 / max(sigma, 2.0)
             z = np.arange(-9.0, 9.0 + 2 * sigma, step)
             weight = np.exp(-(z**2) / 2) * (step / np.sqrt(2 * np.pi))
-            found = [
-                np.broadcast_to(mean(z, u[:, None], *parameters), (u.size, z.size)) @ weight
-                for mean in inner
-            ]
+            with np.errstate(over="ignore"):  # to infinity, of which the exponential is 0
+                found = [
+                    np.broadcast_to(mean(z, u[:, None], *parameters), (u.size, z.size)) @ weight
+                    for mean in inner
+                ]
             found[0] = np.minimum(found[0], 1 - 1e-16)
             total = inside(u, n[:, None], *parameters, *found).sum(-1) * _LOG_T_STEP
             return np.asarray(outer(total, n, *parameters))
@@ -143,7 +138,7 @@ def gaussian_mean(formula: sp.Expr, arguments: tuple[sp.Basic, ...]) -> Numeric:
     (integral,) = formula.atoms(sp.Integral)
     value = sp.Dummy("value")
     outer = compile_plain(formula.xreplace({integral: value}), (value, *arguments))
-    inside = compile_plain(stable(integral.function), (Z, *arguments))
+    inside = compile_plain(integral.function, (Z, *arguments))
     z = np.linspace(-12.0, 12.0, 961)
 
     def numeric(*values: Any) -> Any:

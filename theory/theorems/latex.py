@@ -1,11 +1,14 @@
 """Theorems in LaTeX (amsmath, amsthm), and their words on a terminal."""
 
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import sympy as sp
+from sympy.core.function import AppliedUndef
+from sympy.printing.latex import LatexPrinter
 
-from .gaussian import GaussianMean
+from .gaussian import MEAN, GaussianMean, averaged_over_normal
 from .steps import Cited, Definition, Nonnegative, Series, Step
 
 if TYPE_CHECKING:
@@ -51,20 +54,46 @@ def plain(text: str) -> str:
     return re.sub(r"\$([^$]*)\$", formula, text)
 
 
+class _Printer(LatexPrinter):  # type: ignore[misc]
+    """Prints integrals over a normal density as means."""
+
+    def _print_Integral(self, expr: sp.Integral) -> str:  # noqa: N802
+        inside = averaged_over_normal(expr)
+        if inside is None:
+            return str(super()._print_Integral(expr))
+        return rf"{MEAN}_z\left[{self._print(inside)}\right]"
+
+
+def tex(expression: sp.Basic) -> str:
+    """Return a SymPy expression as a LaTeX formula."""
+    settings = {"ln_notation": True, "inv_trig_style": "full"}
+    return str(_Printer(settings).doprint(expression))
+
+
 def equation(step: Step | Definition) -> str:
     """Return the equation of a step as a LaTeX formula, broken into lines where it is long."""
     end = ""
     if isinstance(step, Series):
-        end = rf" + O\!\left({sp.latex(step.variable**step.power)}\right)"
+        end = rf" + O\!\left({tex(step.variable**step.power)}\right)"
     if isinstance(step, Nonnegative):
         end = r" \ge 0"
     relation = ":=" if isinstance(step, Definition) else step.relation
-    left, right = sp.latex(step.lhs), sp.latex(step.rhs)
-    whole = f"{left} {relation} {right}{end}"
-    if _width(whole) <= _WIDE:
+    return _related(_lines(step.lhs), relation, step.rhs, end)
+
+
+def claim(theorem: "Theorem") -> str:
+    """Return what a theorem claims as a LaTeX formula: its quantity, named, and its formula."""
+    if not theorem.quantity:
+        return equation(theorem.claim)
+    return _related([theorem.quantity], theorem.relation, theorem.formula, "")
+
+
+def _related(left: list[str], relation: str, right: sp.Basic, end: str) -> str:
+    whole = f"{' '.join(left)} {relation} {tex(right)}{end}"
+    if len(left) == 1 and _width(whole) <= _WIDE:
         return whole
-    first = [f"& {line}" for line in _lines(step.lhs)]
-    second = [rf"& \quad {line}" for line in _lines(step.rhs)]
+    first = [f"& {line}" for line in left]
+    second = [rf"& \quad {line}" for line in _lines(right)]
     second[0] = second[0].replace(r"\quad", rf"\quad {relation}", 1)
     second[-1] += end
     return r"\begin{aligned} " + r" \\ ".join([*first, *second]) + r" \end{aligned}"
@@ -80,37 +109,45 @@ def _width(text: str) -> int:
 
 def _lines(expression: sp.Basic) -> list[str]:
     """Return a formula as lines, broken between terms."""
-    text = sp.latex(expression)
+    text = tex(expression)
     if _width(text) <= _WIDE - 4:
         return [text]
     if isinstance(expression, sp.Add):
-        lines = [""]
-        for term in expression.as_ordered_terms():
-            for part in _lines(term):
-                sign = "" if part.startswith("-") or lines == [""] else "+ "
-                if lines[-1] and _width(lines[-1] + part) > _WIDE - 4:
-                    lines.append("")
-                lines[-1] += f"{sign}{part} "
-        return lines
+        return _terms(expression)
     if isinstance(expression, (sp.Sum, sp.Integral)):
+        mean = averaged_over_normal(expression) if isinstance(expression, sp.Integral) else None
+        if mean is not None:
+            return _enclosed(rf"{MEAN}_z", mean, "")
         mark = sp.Symbol("MARK")
-        head, tail = sp.latex(type(expression)(mark, *expression.limits)).split("MARK")
+        head, tail = tex(type(expression)(mark, *expression.limits)).split("MARK")
         return _enclosed(head, sp.expand(expression.function), tail)
     if isinstance(expression, GaussianMean):
-        return _enclosed(r"\mathbb{E}", expression.args[0], "")
+        return _enclosed(MEAN, expression.args[0], "")
     if isinstance(expression, sp.Mul):
-        long = max(expression.args, key=lambda part: _width(sp.latex(part)))
+        long = max(expression.args, key=lambda part: _width(tex(part)))
         rest = sp.Mul(*(part for part in expression.args if part != long))
         if isinstance(long, (sp.Add, sp.Sum, sp.Integral, GaussianMean)):
-            return _enclosed(sp.latex(rest), long, "")
+            before = rf"\left({tex(rest)}\right)" if rest.is_Add else tex(rest)
+            return _enclosed(before, long, "")
     return [text]
+
+
+def _terms(total: sp.Add) -> list[str]:
+    lines = [""]
+    for term in total.as_ordered_terms():
+        for part in _lines(term):
+            sign = "" if part.startswith("-") or lines == [""] else "+ "
+            if lines[-1] and _width(lines[-1] + part) > _WIDE - 4:
+                lines.append("")
+            lines[-1] += f"{sign}{part} "
+    return lines
 
 
 def _enclosed(head: str, inside: sp.Expr, tail: str) -> list[str]:
     lines = _lines(inside)
-    if len(lines) == 1:
-        return [head + lines[0] + tail]
-    return [head + r"\Bigl(" + lines[0], *lines[1:-1], lines[-1] + r"\Bigr)" + tail]
+    lines[0] = rf"{head}\Bigl({lines[0]}"
+    lines[-1] += rf"\Bigr){tail}"
+    return lines
 
 
 def _display(formula: str) -> str:
@@ -123,13 +160,34 @@ def _step_latex(step: Step | Cited | Definition) -> str:
     return f"{step.text}\n{_display(equation(step))}"
 
 
-def theorem_latex(theorem: "Theorem") -> str:
-    """Return a ``theorem`` environment, symbols and hypotheses included, and its ``proof``."""
+def definitions(theorem: "Theorem") -> list[Definition]:
+    """Return what the formula of a theorem is made of, in the order of its steps."""
+    defined = [step for step in theorem.steps if isinstance(step, Definition)]
+    used, formulas = set[int](), [theorem.formula]
+    while formulas:
+        formula = formulas.pop()
+        for number, step in enumerate(defined):
+            if number not in used and _uses(formula, step.lhs):
+                used.add(number)
+                formulas.append(step.rhs)
+    return [step for number, step in enumerate(defined) if number in used]
+
+
+def _uses(formula: sp.Expr, name: sp.Expr) -> bool:
+    return bool(formula.has(name.func if isinstance(name, AppliedUndef) else name))
+
+
+def theorem_latex(theorem: "Theorem", among: Collection[str] = ()) -> str:
+    """Return a ``theorem`` environment, symbols and hypotheses included, and its ``proof``.
+
+    Theorems ``among`` those of the same document are referred to by number, others by title.
+    """
     lines = [rf"\begin{{theorem}}[{theorem.title}]", rf"\label{{thm:{theorem.name}}}"]
-    lines += [theorem.statement, _display(equation(theorem.claim))]
-    meanings = [
-        f"${sp.latex(row.symbol)}$ is {row.meaning} ({row.values})" for row in theorem.symbols
-    ]
+    lines += [theorem.statement, _display(claim(theorem))]
+    where = [f"${equation(step)}$" for step in definitions(theorem)]
+    if where:
+        lines.append("where " + ", ".join(where) + ".")
+    meanings = [f"${tex(row.symbol)}$ is {row.meaning} ({row.values})" for row in theorem.symbols]
     if meanings:
         lines.append("Here " + "; ".join(meanings) + ".")
     if theorem.hypotheses:
@@ -142,9 +200,24 @@ def theorem_latex(theorem: "Theorem") -> str:
     if theorem.references:
         shown = "; ".join(f"arXiv:{number} ({what})" for number, what in theorem.references)
         lines.append(f"Related: {shown}.")
-    return "\n".join(lines) + "\n"
+    return _referring("\n".join(lines) + "\n", among)
 
 
-def document(bodies: list[str]) -> str:
+def _referring(text: str, among: Collection[str]) -> str:
+    """Return a text whose references to theorems by name are by number or by title."""
+    from . import TABLE, load
+
+    def reference(match: re.Match[str]) -> str:
+        name = match[0]
+        return rf"\ref{{thm:{name}}}" if name in among else f"``{load(name).title}''"
+
+    name = "|".join(sorted(TABLE, key=len, reverse=True))
+    several = rf"Theorems? (?:{name})(?:(?:, |,? and )(?:{name}))*"
+    return re.sub(several, lambda found: re.sub(name, reference, found[0]), text)
+
+
+def document(theorems: Collection["Theorem"]) -> str:
     """Return a whole LaTeX document that holds theorems."""
+    names = [theorem.name for theorem in theorems]
+    bodies = [theorem.latex(among=names) for theorem in theorems]
     return "\n".join([PREAMBLE, r"\begin{document}", *bodies, r"\end{document}", ""])

@@ -21,21 +21,20 @@ def mask_gradient() -> Theorem:
         title="The mask leak in closed form",
         statement="At a fixed offset the mean log attention weight of full causal attention falls"
         " with the query's absolute position, by the following derivative. It depends on nothing"
-        " but"
-        " the number of keys and the spread of the scores, and is near $-1/n$.",
+        " but the number of keys and the spread of the scores, and is near $-1/n$.",
         hypotheses=(*SCORES, "the mean score depends on the offset alone",
                     "each token more is one key more"),
         symbols=(KEYS, SCORE_STD),
         steps=(
             DEFICIT,
-            Identity("The log weight is the score less $\\ln Z$. Of its mean (Theorem"
-                     " log-denominator) only the second part knows $n$; under the integral,",
+            Identity(r"The log weight is the score less $\ln Z$. Of its mean (Theorem"
+                     r" log-denominator) only the second part knows $n$; under the integral,",
                      -sp.Derivative(integrand, n), sp.log(1 - deficit(u)) * (1 - deficit(u)) ** n),
             Identity("From one query to the next, the change is exactly",
                      (1 - deficit(u)) ** n - (1 - deficit(u)) ** (n + 1),
                      deficit(u) * (1 - deficit(u)) ** n),
-            Identity("Without spread, $\\varphi=e^{-t}$ with $t=e^u$, and the derivative is that of"
-                     " $-\\ln n$:",
+            Identity(r"Without spread, $\varphi=e^{-t}$ with $t=e^u$, and the derivative is that of"
+                     r" $-\ln n$:",
                      sp.Integral(-sp.exp(u) * sp.exp(-n * sp.exp(u)), (u, -sp.oo, sp.oo)),
                      -1 / n),
             Identity("In general it is",
@@ -43,6 +42,7 @@ def mask_gradient() -> Theorem:
                                  (u, -sp.oo, sp.oo)),
                      sp.Integral(KEPT * sp.log(1 - deficit(u)), (u, -sp.oo, sp.oo)), by="powers"),
         ),
+        quantity=r"\partial_n\,\mathbb{E}\ln a",
         arguments=(n, sigma),
         compiler=gaussian_line(u, {deficit(u): MISSING}),
     )  # fmt: skip
@@ -64,6 +64,8 @@ def mask_gradient_series() -> Theorem:
             Identity("From the series of Theorem log-denominator-series,",
                      -sp.Derivative(series, n), -1 / n - (sp.exp(sigma**2) - 1) / (2 * n**2)),
         ),
+        quantity=r"\partial_n\,\mathbb{E}\ln a",
+        relation=r"\approx",
         arguments=(n, sigma),
         validity="The next term is of order $1/n^3$.",
     )  # fmt: skip
@@ -76,9 +78,9 @@ def window_keys() -> Theorem:
     return Theorem(
         name="window-keys",
         title="A window stops the mask leak",
-        statement="Under a window of $w$ keys the query at $i$ sees $\\min(i+1,w)$ keys. From"
-        " position $w-1$ on the number is constant, and nothing of the denominator's law depends on"
-        " absolute position.",
+        statement=r"Under a window of $w$ keys the query at $i$ sees $\min(i+1,w)$ keys. From"
+        r" position $w-1$ on the number is constant, and nothing of the denominator's law depends"
+        r" on absolute position.",
         hypotheses=("the window counts the query's own token",),
         symbols=(Domain(i, "the query's position", "from 0"), Domain(w, "the window", "from 1")),
         steps=(
@@ -87,6 +89,7 @@ def window_keys() -> Theorem:
             Identity("The keys are those from $\\max(i+1-w,0)$ to $i$; there are",
                      i + 1 - sp.Max(i + 1 - w, 0), sp.Min(i + 1, w), by="minmax"),
         ),
+        quantity=r"n_i",
         arguments=(i, w),
     )  # fmt: skip
 
@@ -108,13 +111,13 @@ def mask_leak_constant() -> Theorem:
     return Theorem(
         name="mask-leak-constant",
         title="The mask leak is scale-free",
-        statement="In a long text under full causal attention and small scores, the mask leak (the"
-        " variance of $\\ln n$ at equal offsets, averaged over the band of offsets up to half the"
-        " context) tends to a constant, about a quarter of a square nat: the root mean square leak"
-        " is half a nat at any length.",
-        hypotheses=(("$\\sigma\\to0$, so that $\\ln"
-                    " Z_i=\\ln(i+1)$"), ("offsets and positions in units of"
-                    " the context are continuous"), "every entry of the band weighs the same"),
+        statement=r"In a long text under full causal attention and small scores, the mask leak (the"
+        r" variance of $\ln n$ at equal offsets, averaged over the band of offsets up to half the"
+        r" context) tends to a constant, about a quarter of a square nat: the root mean square leak"
+        r" is half a nat at any length.",
+        hypotheses=("$\\sigma\\to0$, so that $\\ln Z_i=\\ln(i+1)$",
+                    "offsets and positions in units of the context are continuous",
+                    "every entry of the band weighs the same"),
         symbols=(Domain(x, "an offset over the context", "0 to 1/2"),),
         steps=(
             Identity("At offset $x$ the query's position is uniform on $[x,1]$. Its logarithm has",
@@ -129,13 +132,15 @@ def mask_leak_constant() -> Theorem:
             Antiderivative("The leak integrates to polylogarithms:",
                            sp.Integral((1 - x) * variance, (x, 0, half)),
                            primitive.subs(x, half), primitive=primitive, by="polylogarithms"),
-            Cited("The trilogarithm at one half, $\\mathrm{Li}_3$, is $\\tfrac{7}{8}\\zeta(3)-"
-                  "\\tfrac{\\pi^2}{12}\\ln2+\\tfrac{1}{6}\\ln^3 2$.", "Landen, 1780"),
+            Cited(r"The trilogarithm at one half, $\mathrm{Li}_3$, is"
+                  r" $\tfrac{7}{8}\zeta(3)-\tfrac{\pi^2}{12}\ln2+\tfrac{1}{6}\ln^3 2$.",
+                  "Landen, 1780"),
             Identity("With it, the mean over the band is", value.subs(third, landen),
                      sp.Rational(11, 3) + sp.Rational(8, 3) * sp.log(2)
                      + sp.Rational(4, 3) * sp.log(2) ** 2 - sp.Rational(8, 9) * sp.log(2) ** 3
                      - sp.Rational(14, 3) * sp.zeta(3), by="expand"),
         ),
+        quantity=r"\lim_{T\to\infty}\text{mask leak}^2",
         arguments=(),
         validity="At finite context the constant is approached from below: 0.2303 at 96 tokens,"
         " 0.2495 at 4096.",

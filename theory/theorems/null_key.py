@@ -6,6 +6,7 @@ import sympy as sp
 
 from .denominator import (
     DEFICIT,
+    FUBINI,
     INDEPENDENT,
     KEPT,
     KEYS,
@@ -24,9 +25,8 @@ from .denominator import (
     total,
     u,
 )
-from .gaussian import mean_over_normal
 from .gaussian_line import gaussian_line
-from .participation import FEWER_KEPT, SECOND, second
+from .participation import FEWER_KEPT, SECOND, SQUARED, WITH_SQUARE, second
 from .steps import Definition, Identity, Substitution, TermByTerm
 from .theorem import Theorem
 
@@ -46,7 +46,7 @@ def null_key_denominator() -> Theorem:
         hypotheses=(*SCORES, "the logit is given"),
         symbols=(KEYS, SCORE_STD, LOGIT),
         steps=(
-            LAPLACE, TONELLI, INDEPENDENT,
+            LAPLACE, FUBINI, INDEPENDENT,
             Identity("The constant multiplies the transform by",
                      sp.exp(-t * (total + sp.exp(logit))) / sp.exp(-t * total),
                      sp.exp(-t * sp.exp(logit))),
@@ -63,6 +63,7 @@ def null_key_denominator() -> Theorem:
                        sp.Integral(sp.exp(-sp.exp(u)) - weight * KEPT, (u, -sp.oo, sp.oo)),
                        by="powers"),
         ),
+        quantity=r"\mathbb{E}\ln\bigl(Z_n+e^\ell\bigr)",
         arguments=(n, sigma, logit),
         compiler=gaussian_line(u, {deficit(u): MISSING}),
     )  # fmt: skip
@@ -96,6 +97,7 @@ def null_key_row_sum() -> Theorem:
                      1 - sp.Integral(weight * (1 - deficit(u)) ** n, (u, -sp.oo, sp.oo)),
                      1 - sp.Integral(weight * KEPT, (u, -sp.oo, sp.oo)), by="powers"),
         ),
+        quantity=r"\mathbb{E}\sum_j a_j",
         arguments=(n, sigma, logit),
         compiler=gaussian_line(u, {deficit(u): MISSING}),
     )  # fmt: skip
@@ -110,8 +112,8 @@ def null_key_row_sum_square() -> Theorem:
     return Theorem(
         name="null-key-row-sum-square",
         title="How unevenly a null key leaves its rest",
-        statement="The mean square of a row's sum is one integral too. It exceeds the square of"
-        " the mean: how much is lost to the null key differs from row to row.",
+        statement="The mean square of a row's sum is one integral too. It exceeds the square of the"
+        " mean: how much is lost to the null key differs from row to row.",
         hypotheses=(*SCORES, "the logit is given"),
         symbols=(KEYS, SCORE_STD, LOGIT),
         steps=(
@@ -133,6 +135,7 @@ def null_key_row_sum_square() -> Theorem:
                      1 - sp.Integral(weight * (1 - deficit(u)) ** n, (u, -sp.oo, sp.oo)),
                      1 - sp.Integral(weight * KEPT, (u, -sp.oo, sp.oo)), by="powers"),
         ),
+        quantity=r"\mathbb{E}\Bigl(\sum_j a_j\Bigr)^2",
         arguments=(n, sigma, logit),
         compiler=gaussian_line(u, {deficit(u): MISSING}),
     )  # fmt: skip
@@ -155,22 +158,23 @@ def null_key_participation() -> Theorem:
             Identity("The inverse square of the denominator is an integral,",
                      sp.Integral(t * sp.exp(-t * (total + constant)), (t, 0, sp.oo)),
                      1 / (total + constant) ** 2),
-            Definition("With the mean of a key's squared weight under it",
-                       second(u), mean_over_normal(SECOND)),
-            Substitution("all keys together are, on a logarithmic scale,",
+            Substitution(r"With $\chi$ the mean of a key's squared weight under it, all keys"
+                         r" together are, on a logarithmic scale,",
                          sp.Integral(t * sp.exp(-t * sp.exp(logit)) * curvature(t)
                                      * phi(t) ** (n - 1), (t, 0, sp.oo)),
                          sp.Integral(sp.exp(2 * u) * weight * curvature(sp.exp(u))
                                      * phi(sp.exp(u)) ** (n - 1), (u, -sp.oo, sp.oo)),
                          old=sp.exp(u)),
+            SQUARED,
+            WITH_SQUARE,
             DEFICIT,
             Identity("and the participation ratio is",
-                     n * sp.Integral(sp.exp(2 * u) * weight * second(u)
-                                     * (1 - deficit(u)) ** (n - 1), (u, -sp.oo, sp.oo)),
-                     n * sp.Integral(sp.exp(2 * u) * weight * second(u) * FEWER_KEPT,
+                     n * sp.Integral(weight * second(u) * (1 - deficit(u)) ** (n - 1),
                                      (u, -sp.oo, sp.oo)),
+                     n * sp.Integral(weight * second(u) * FEWER_KEPT, (u, -sp.oo, sp.oo)),
                      by="powers"),
         ),
+        quantity=r"\mathbb{E}\sum_j a_j^2",
         arguments=(n, sigma, logit),
         compiler=gaussian_line(u, {deficit(u): MISSING, second(u): SECOND}),
     )  # fmt: skip

@@ -12,6 +12,9 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 from scipy import special
+from sympy.codegen.rewriting import expm1_opt, log1p_opt, optimize
+
+from .functions import NUMERIC
 
 Array = NDArray[np.float64]
 Numeric = Callable[..., Any]
@@ -19,12 +22,6 @@ Numeric = Callable[..., Any]
 
 def _sine_and_cosine_integral(which: int) -> Callable[[Any], Any]:
     return lambda x: special.sici(x)[which]
-
-
-def _ulp(x: Array, bits: Array) -> Array:
-    """Return the spacing of floating-point numbers with ``bits`` bits at ``x``; 0 at 0."""
-    exponent = np.frexp(x)[1] - bits
-    return np.where(x > 0, np.exp2(exponent), 0.0)
 
 
 MODULES: list[Any] = [
@@ -35,17 +32,21 @@ MODULES: list[Any] = [
         "zeta": lambda s, a=1.0: special.zeta(s, a),
         "polygamma": special.polygamma,
         "binomial": special.binom,
-        "kept": lambda h: np.sinc(np.asarray(h) / (2 * np.pi)),
-        "ulp": lambda x, bits: _ulp(np.abs(x), bits),
+        **NUMERIC,
     },
     "scipy",
     "numpy",
 ]
 
 
+def stable(expression: sp.Expr) -> sp.Expr:
+    """Return an expression with ``log(1 + x)`` and ``exp(x) - 1`` as functions of their own."""
+    return optimize(expression, (expm1_opt, log1p_opt))
+
+
 def compile_plain(expression: sp.Expr, arguments: tuple[sp.Basic, ...]) -> Numeric:
     """Return ``expression`` as a function of arrays; no sums, no integrals."""
-    return sp.lambdify(arguments, expression, modules=MODULES, cse=True)  # type: ignore[no-any-return]
+    return sp.lambdify(arguments, stable(expression), modules=MODULES, cse=True)  # type: ignore[no-any-return]
 
 
 def closed_form(expression: sp.Expr, arguments: tuple[sp.Basic, ...]) -> Numeric:

@@ -28,8 +28,13 @@ from .steps import Cited, Definition, Identity, Series, Substitution
 from .theorem import Domain, Theorem
 
 second = sp.Function("psi", nonnegative=True)
-SECOND = sp.exp(2 * sigma * Z) * sp.exp(-sp.exp(u + sigma * Z))
+SECOND = sp.exp(2 * (u + sigma * Z) - sp.exp(u + sigma * Z))
 """What `second` is the mean of."""
+SQUARED = Identity(
+    "The power of $t$ goes into the mean, which is then bounded:",
+    sp.exp(2 * u) * sp.exp(2 * sigma * Z) * sp.exp(-sp.exp(u) * sp.exp(sigma * Z)), SECOND,
+)  # fmt: skip
+WITH_SQUARE = Definition("With", second(u), mean_over_normal(SECOND))
 FEWER_KEPT = sp.exp((n - 1) * sp.log(1 - deficit(u)))
 """``φ^(n-1)`` in terms of `deficit`."""
 
@@ -56,19 +61,20 @@ def participation_ratio() -> Theorem:
                      sp.exp(2 * sigma * Z) * sp.exp(-t * sp.exp(sigma * Z))),
             Identity("Without spread of the scores this gives uniform attention:",
                      n * sp.Integral(t * sp.exp(-t) * sp.exp(-t) ** (n - 1), (t, 0, sp.oo)), 1 / n),
-            Definition("With the mean of that derivative", second(u), mean_over_normal(SECOND)),
-            Substitution("the integral over all keys becomes, on a logarithmic scale,",
+            Substitution(r"With $\\chi$ the mean of that derivative, the integral over all keys"
+                         r" becomes, on a logarithmic scale,",
                          sp.Integral(t * curvature(t) * phi(t) ** (n - 1), (t, 0, sp.oo)),
                          sp.Integral(sp.exp(2 * u) * curvature(sp.exp(u))
                                      * phi(sp.exp(u)) ** (n - 1), (u, -sp.oo, sp.oo)),
                          old=sp.exp(u)),
+            SQUARED,
+            WITH_SQUARE,
             DEFICIT,
             Identity("and the participation ratio is",
-                     n * sp.Integral(sp.exp(2 * u) * second(u) * (1 - deficit(u)) ** (n - 1),
-                                     (u, -sp.oo, sp.oo)),
-                     n * sp.Integral(sp.exp(2 * u) * second(u) * FEWER_KEPT, (u, -sp.oo, sp.oo)),
-                     by="powers"),
+                     n * sp.Integral(second(u) * (1 - deficit(u)) ** (n - 1), (u, -sp.oo, sp.oo)),
+                     n * sp.Integral(second(u) * FEWER_KEPT, (u, -sp.oo, sp.oo)), by="powers"),
         ),
+        quantity=r"\mathbb{E}\sum_j a_j^2",
         arguments=(n, sigma),
         compiler=gaussian_line(u, {deficit(u): MISSING, second(u): SECOND}),
     )  # fmt: skip
@@ -84,8 +90,8 @@ def participation_series() -> Theorem:
     return Theorem(
         name="participation-series",
         title="The participation ratio for many keys",
-        statement="A row over many keys reads about $n e^{-\\sigma^2}$ of them; the correction in"
-        " $1/n$ lowers the ratio.",
+        statement=r"A row over many keys reads about $n e^{-\sigma^2}$ of them; the correction in"
+        r" $1/n$ lowers the ratio.",
         hypotheses=SCORES,
         symbols=(KEYS, SCORE_STD, Domain(c, r"$e^{\sigma^2}$", "from 1"),
                  Domain(h, "$1/n$", "positive")),
@@ -94,8 +100,8 @@ def participation_series() -> Theorem:
             Identity("so the $k$-th moment of a weight over its mean is $c^{k(k-1)/2}$:",
                      sp.exp(k**2 * sigma**2 / 2) / sp.exp(sigma**2 / 2) ** k,
                      sp.exp(sigma**2) ** (k * (k - 1) / 2), by="exponents"),
-            Series("Let the mean squared weight be $c+\\alpha$ and the mean weight $1+\\beta$."
-                   " Then",
+            Series(r"Let the mean squared weight be $c+\alpha$ and the mean weight $1+\beta$; $x$"
+                   r" counts their powers. Then",
                    (c + x * a) / (1 + x * b) ** 2,
                    c + x * (a - 2 * b * c) + x**2 * (3 * c * b**2 - 2 * a * b),
                    variable=x, power=3, by="expand"),
@@ -107,9 +113,11 @@ def participation_series() -> Theorem:
                      sp.exp(sigma**2) / n * (1 - (sp.exp(sigma**2) - 1)
                                              * (2 * sp.exp(sigma**2) - 1) / n)),
         ),
+        quantity=r"\mathbb{E}\sum_j a_j^2",
+        relation=r"\approx",
         arguments=(n, sigma),
-        validity=r"Of use for $n$ well above $2e^{2\sigma^2}$; Theorem participation-ratio holds"
-        " everywhere.",
+        validity=r"An asymptotic series, within one part in a hundred for $n$ above"
+        r" $100+3e^{3\sigma^2}$; Theorem participation-ratio holds everywhere.",
     )  # fmt: skip
 
 
@@ -126,9 +134,8 @@ def denominator_heat() -> Theorem:
     return Theorem(
         name="denominator-heat",
         title="Denominator and participation are one quantity",
-        statement="As the variance $v$ of the scores grows, the mean log denominator grows by half"
-                  " of"
-        " what the participation ratio leaves to one. It starts from $\\ln n$.",
+        statement=r"As the variance $v$ of the scores grows, the mean log denominator grows by half"
+        r" of what the participation ratio leaves to one. It starts from $\ln n$.",
         hypotheses=("independent Gaussian scores of variance $v$",),
         symbols=(Domain(v, "the variance of a score", "positive"),
                  Domain(a[j], "the weight of a key", "0 to 1"),
@@ -137,8 +144,7 @@ def denominator_heat() -> Theorem:
             Identity("The Gaussian density obeys the heat equation,",
                      sp.Derivative(density, v), sp.Derivative(density, (s, 2)) / 2),
             Cited("so the mean of a smooth function of the scores grows with $v$ by half the mean"
-                  " of"
-                  " its Laplacian (boundary terms vanish).", "integration by parts, twice"),
+                  " of its Laplacian (boundary terms vanish).", "integration by parts, twice"),
             Identity("The log denominator has the weight as its slope in a score,",
                      sp.Derivative(sp.log(sp.exp(s) + rest), s), weight),
             Identity("and a curvature $a-a^2$.",
@@ -151,46 +157,6 @@ def denominator_heat() -> Theorem:
                      sp.Sum(a[j], (j, 0, count - 1)) / 2 - sp.Sum(a[j] ** 2, (j, 0, count - 1)) / 2,
                      by="sums"),
         ),
+        quantity=r"\tfrac12\sum_j\partial_{s_j}^2\ln Z",
         arguments=(a,),
-    )  # fmt: skip
-
-
-@cache
-def finite_head() -> Theorem:
-    """Scores at finite head size: a chi-square mixture."""
-    d = sp.Symbol("d_h", positive=True)
-    w, k = sp.symbols("w k", positive=True)
-    spread = sp.Symbol("sigma", positive=True)
-    density = (d / 2) ** (d / 2) / sp.gamma(d / 2) * w ** (d / 2 - 1) * sp.exp(-d * w / 2)
-    tilt = sp.Symbol("r", positive=True)  # d/2 - σ²/2
-    return Theorem(
-        name="finite-head",
-        title="Scores of a finite head",
-        statement=r"Given the query, scores are Gaussian with variance $\sigma^2 w$, where"
-        r" $w=|q|^2/d_h$ follows $\chi^2_{d_h}/d_h$: a mixture, with heavier tails than a Gaussian."
-        r" The mean denominator is finite only for $\sigma^2<d_h$.",
-        hypotheses=("the query is isotropic Gaussian in $d_h$ dimensions, keys are independent",),
-        symbols=(Domain(d, "the head size", "from 1"),
-                 Domain(spread, "the standard deviation of a score", r"below $\sqrt{d_h}$"),
-                 Domain(w, "the query's squared norm over its mean", "positive")),
-        steps=(
-            Identity("The density of $w$ has the moments",
-                     sp.Integral(density * w**k, (w, 0, sp.oo)),
-                     (2 / d) ** k * sp.gamma(d / 2 + k) / sp.gamma(d / 2), by="exponents"),
-            Identity("of which the first is 1:",
-                     ((2 / d) ** k * sp.gamma(d / 2 + k) / sp.gamma(d / 2)).subs(k, 1), sp.S.One,
-                     by="gamma"),
-            Identity("and the second gives the scores a kurtosis of 3 times",
-                     ((2 / d) ** k * sp.gamma(d / 2 + k) / sp.gamma(d / 2)).subs(k, 2), 1 + 2 / d,
-                     by="gamma"),
-            Definition(r"A key's mean weight given $w$ is $e^{\sigma^2 w/2}$. With", tilt,
-                       (d - spread**2) / 2),
-            Identity("its mean over $w$ is",
-                     sp.Integral((d / 2) ** (d / 2) / sp.gamma(d / 2) * w ** (d / 2 - 1)
-                                 * sp.exp(-tilt * w), (w, 0, sp.oo)),
-                     (d / 2) ** (d / 2) * tilt ** (-d / 2), by="exponents"),
-            Identity("so that the mean denominator is",
-                     n * ((d - spread**2) / d) ** (-d / 2), n * (1 - spread**2 / d) ** (-d / 2)),
-        ),
-        arguments=(n, spread, d),
     )  # fmt: skip

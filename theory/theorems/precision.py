@@ -6,7 +6,7 @@ import sympy as sp
 
 from .gaussian import GaussianMean
 from .rope import PAIRS, p, phi, r, relative_score, sigma, x1, x2, y1, y2
-from .steps import Antiderivative, Cited, Definition, Identity, Nonnegative
+from .steps import Antiderivative, Cited, Definition, Identity, Nonnegative, Series
 from .theorem import Domain, Theorem
 
 h, t = sp.symbols("h t", positive=True)
@@ -49,6 +49,7 @@ def rounding_error() -> Theorem:
             Identity("The mean cosine is", sp.Integral(sp.cos(x) / h, uniform),
                      2 * sp.sin(h / 2) / h),
         ),
+        quantity=r"\mathbb{E}\cos\delta",
         arguments=(h,),
     )  # fmt: skip
 
@@ -87,6 +88,7 @@ def precision_angle() -> Theorem:
                      sp.sqrt(sigma**2 / p * sp.Sum(squares / 12, (r, 1, p - 1))),
                      sigma * sp.sqrt(sp.Sum(squares, (r, 1, p - 1)) / (12 * p)), by="sums"),
         ),
+        quantity=r"\sqrt{\mathbb{E}(s'-s)^2}",
         arguments=(sigma, m, n, shift, frequency, p, bits),
     )  # fmt: skip
 
@@ -123,6 +125,7 @@ def precision_positions() -> Theorem:
                      sigma**2 / p * sp.Sum(2 - 2 * product, (r, 0, p - 1)),
                      2 * sigma**2 * sp.Sum(1 - product, (r, 0, p - 1)) / p, by="sums"),
         ),
+        quantity=r"\mathbb{E}(s'-s)^2",
         arguments=(sigma, m, n, shift, frequency, p, bits),
     )  # fmt: skip
 
@@ -164,6 +167,7 @@ def precision_tables() -> Theorem:
                      sp.sqrt(4 * sigma**2 * (2 * sp.S(4) ** (-bits) / 12 * 2 / sp.pi * binades)),
                      2 * sigma * 2 ** (-bits) * sp.sqrt(binades / (3 * sp.pi)), by="exponents"),
         ),
+        quantity=r"\sqrt{\mathbb{E}(s'-s)^2}",
         arguments=(sigma, bits),
         validity="Pairs that have hardly turned have a cosine near one and an error of its own"
                  " sign;"
@@ -174,34 +178,40 @@ def precision_tables() -> Theorem:
 @cache
 def precision_rotation() -> Theorem:
     """The break by rounding inside the rotation."""
-    x = sp.Symbol("x", positive=True)
-    relative = sp.Symbol("rho", positive=True)
+    x = sp.Symbol("x", real=True)
+    e = sp.Symbol("e", integer=True)
+    share, relative = sp.symbols("P_e rho", positive=True)
+    within = sp.erf(2 ** (e + 1) / sp.sqrt(2)) - sp.erf(2**e / sp.sqrt(2))
+    binades = sp.Sum(within * sp.S(4) ** e, (e, -30, 4))
     return Theorem(
         name="precision-rotation",
         title="Relative invariance with a rounded rotation",
         statement="A rotation that is computed and stored in $b$ bits (two products and their sum,"
                   " for"
         " query and key) breaks relative invariance by a constant, on top of what its tables do.",
-        hypotheses=("isotropic Gaussian query and key", ("significands are spread evenly in the"
-                    " logarithm"), "independent rounding errors"),
+        hypotheses=("isotropic Gaussian query and key", ("products are spread over powers of two as"
+                    " their sum is"), "independent rounding errors"),
         symbols=(BITS, SCORE),
         steps=(
-            Identity("Between two powers of two the mean square of a number is, in units of the"
-                     " lower,",
-                     sp.Integral(x**2 / (x * sp.log(2)), (x, 1, 2)), 3 / (2 * sp.log(2))),
-            Definition("Its spacing there is $2^{1-b}$, so that a rounding has the relative"
-                       " variance",
-                       relative, 2 ** (2 - 2 * bits) / 12 / (3 / (2 * sp.log(2)))),
+            Identity("The size of a number of unit variance is distributed as an error function,"
+                     " whose slope is the Gaussian density on both sides of zero:",
+                     sp.Derivative(sp.erf(x / sp.sqrt(2)), x),
+                     2 * sp.exp(-(x**2) / 2) / sp.sqrt(2 * sp.pi)),
+            Definition("So it lies between $2^e$ and $2^{e+1}$ with the probability", share,
+                       within),
+            Definition("Its spacing there is $2^{e+1-b}$, so that a rounding has the relative"
+                       " variance (powers outside of the range have no part in it)", relative,
+                       2 ** (2 - 2 * bits) / 12 * binades),
             Identity("The two products of a coordinate have together the coordinate's mean square,",
                      GaussianMean((sp.cos(phi) * x1) ** 2 + (sp.sin(phi) * x2) ** 2,
                                   {(v, v): sp.S.One for v in (x1, x2)}), sp.S.One),
             Identity("so products and sum count as two roundings of each turned vector. Two scores"
                      " have"
                      " four such vectors; the root mean square difference is",
-                     sp.sqrt(sigma**2 * 4 * 2 * 2 ** (2 - 2 * bits) / 12
-                             / sp.Integral(x**2 / (x * sp.log(2)), (x, 1, 2))),
-                     sigma * 2 ** (1 - bits) * sp.sqrt(4 * sp.log(2)) / 3, by="exponents"),
+                     sp.sqrt(sigma**2 * 4 * 2 * 2 ** (2 - 2 * bits) / 12 * binades),
+                     sigma * 2 ** (1 - bits) * sp.sqrt(2 * binades / 3), by="exponents"),
         ),
+        quantity=r"\sqrt{\mathbb{E}(s'-s)^2}",
         arguments=(sigma, bits),
     )  # fmt: skip
 
@@ -251,5 +261,54 @@ def precision_bound() -> Theorem:
                             (r, 0, p - 1)).subs(unit, 2 ** (-bits)),
                      2 ** (-bits) * total, by="sums"),
         ),
+        quantity=r"|\hat s-s|",
+        relation=r"\le",
         arguments=(query, key, frequency, m, n, p, bits),
+    )  # fmt: skip
+
+
+@cache
+def precision_tail() -> Theorem:
+    """How often an error of many roundings exceeds a multiple of its RMS."""
+    k = sp.Symbol("k", integer=True, nonnegative=True)
+    z, count, alarm = sp.symbols("z N alpha", positive=True)
+    lift, x = sp.symbols("lambda x", positive=True)
+    spread = sp.Symbol("r", positive=True)
+    once = (sp.exp(x) - sp.exp(-x)) / (2 * x)
+    return Theorem(
+        name="precision-tail",
+        title="From a root mean square to a bound",
+        statement="Sums of independent rounding errors exceed $z$ times their root mean square with"
+        " a probability of at most $2e^{-z^2/2}$, as Gaussian ones do. So $N$ comparisons stay"
+        r" below the following $z$, all of them, with probability $1-\alpha$.",
+        hypotheses=("errors are uniform between $\\pm h/2$, independent, added with any weights",
+                    "the probability is small against one"),
+        symbols=(Domain(count, "the number of comparisons", "from 1"),
+                 Domain(alarm, "the probability that any of them exceeds it", "0 to 1")),
+        steps=(
+            Identity(r"With $x=\lambda h/2$, the mean of $e^{\lambda\delta}$ is",
+                     sp.Integral(sp.exp(lift * error) / h, (error, -h / 2, h / 2)),
+                     once.subs(x, lift * h / 2)),
+            Series("a series in even powers with the coefficients $1/(2k+1)!$,", once,
+                   1 + x**2 / 6 + x**4 / 120, variable=x, power=6),
+            Series("where that of a Gaussian with the same variance has $1/(6^kk!)$,",
+                   sp.exp(x**2 / 6), 1 + x**2 / 6 + x**4 / 72, variable=x, power=6),
+            Nonnegative("which is never smaller: from $k$ to $k+1$ the first is divided by"
+                        " $(2k+2)(2k+3)$, the second by $6(k+1)$, and these differ by",
+                        (2 * k + 2) * (2 * k + 3) - 6 * (k + 1), 4 * k * (k + 1)),
+            Cited("So is the mean for a sum of them, by independence, and"
+                  r" $e^{\lambda^2r^2/2-\lambda zr}$ bounds the probability of an error above $z$"
+                  " times its root mean square $r$.", "Chernoff's bound"),
+            Identity(r"At $\lambda=z/r$ the exponent is",
+                     (lift**2 * spread**2 / 2 - lift * z * spread).subs(lift, z / spread),
+                     -(z**2) / 2),
+            Identity("and it is least there, where its slope vanishes:",
+                     sp.Derivative(lift**2 * spread**2 / 2 - lift * z * spread, lift),
+                     spread**2 * (lift - z / spread)),
+            Identity(r"Both signs and $N$ comparisons have in all $2Ne^{-z^2/2}=\alpha$ at",
+                     sp.sqrt(-2 * sp.log(alarm / (2 * count))),
+                     sp.sqrt(2 * sp.log(2 * count / alarm)), by="logarithms"),
+        ),
+        quantity="z",
+        arguments=(count, alarm),
     )  # fmt: skip

@@ -30,8 +30,8 @@ def window_reach() -> Theorem:
         title="The reach of a window",
         statement="Through $L$ blocks with a window of $w$ keys a token is heard at most $L(w-1)$"
         " positions later: no trace of token 0 beyond position $L(w-1)$.",
-        hypotheses=(("every block has the same"
-                    " window"), "no token stays visible (no attention sinks)"),
+        hypotheses=("every block has the same window",
+                    "no token stays visible (no attention sinks)"),
         symbols=(DEPTH, WINDOW),
         steps=(
             Identity("A query beyond the window reads back to the key $w-1$ before it:",
@@ -40,36 +40,42 @@ def window_reach() -> Theorem:
                        depth * (w - 1), index=depth, start=sp.S.Zero, first=sp.S.Zero,
                        update=last + w - 1),
         ),
+        quantity=r"r_L",
         arguments=(depth, w),
     )  # fmt: skip
 
 
 @cache
 def alternating_reach() -> Theorem:
-    """Alternating windows."""
+    """Any sequence of windows, alternating local and global layers included."""
+    block = sp.Symbol("l", integer=True, nonnegative=True)
+    windows = sp.IndexedBase("w", integer=True, positive=True)
     pairs = sp.Symbol("n", integer=True, nonnegative=True)
     reached = sp.Function("r")(pairs)
+    each = sp.Sum(windows[block] - 1, (block, 0, depth - 1))
     return Theorem(
         name="alternating-reach",
-        title="The reach of alternating windows",
-        statement="Blocks add up whatever their order: $n$ pairs of blocks with windows $w$ and"
-                  " $w'$"
-        " reach $n(w+w'-2)$ positions. A single block with a full causal mask reaches the end of"
-        " any"
-        " text.",
-        hypotheses=("windows alternate", "no token stays visible"),
-        symbols=(Domain(pairs, "the number of pairs of blocks", "integer from 0"), WINDOW,
-                 Domain(other, "the other window", "integer from 1")),
+        title="The reach of a sequence of windows",
+        statement="Blocks add up whatever their order: with a window of $w_l$ keys in block $l$ a"
+        " token is heard at most the following number of positions later. A block with a full"
+        " causal mask is a window of the whole text, so that a single one, anywhere in the stack,"
+        " reaches the end.",
+        hypotheses=("no token stays visible (no attention sinks)",),
+        symbols=(DEPTH, Domain(windows[block], "the window of a block, the query's own key"
+                               " included", "integer from 1")),
         steps=(
             Identity("In a text of $w$ tokens a window of $w$ is a full causal mask, whose queries"
-                     " all"
-                     " read token 0:", sp.Max(w - 1 - beyond + 1 - w, 0, evaluate=False), sp.S.Zero,
-                     by="minmax"),
-            Recurrence("Windows add up pair by"
-                       " pair:", reached, pairs * (w + other - 2), index=pairs,
-                       start=sp.S.Zero, first=sp.S.Zero, update=reached + (w - 1) + (other - 1)),
+                     " all read token 0:",
+                     sp.Max(w - 1 - beyond + 1 - w, 0, evaluate=False), sp.S.Zero, by="minmax"),
+            Recurrence("Pairs of two windows that alternate add up to", reached,
+                       pairs * (w + other - 2), index=pairs, start=sp.S.Zero, first=sp.S.Zero,
+                       update=reached + (w - 1) + (other - 1)),
+            Recurrence("and one block more carries what was heard by its own window:", last, each,
+                       index=depth, start=sp.S.Zero, first=sp.S.Zero,
+                       update=last + windows[depth] - 1, by="splitting"),
         ),
-        arguments=(pairs, w, other),
+        quantity="r_L",
+        arguments=(windows,),
     )  # fmt: skip
 
 
@@ -80,9 +86,8 @@ def shift_invariance() -> Theorem:
         name="shift-invariance",
         title="Exact shift-invariance beyond the reach",
         statement="From position $L(w-1)$ on the output of a windowed stack with RoPE is exactly"
-                  " the"
-        " same function of the last $L(w-1)+1$ tokens at every position: neither mask nor residual"
-        " stream carries absolute position there.",
+        " the same function of the last $L(w-1)+1$ tokens at every position: neither mask nor"
+        " residual stream carries absolute position there.",
         hypotheses=("windowed blocks with RoPE of fixed frequencies (Theorem rope-relative)",
                     "no attention sinks, exact arithmetic"),
         symbols=(DEPTH, WINDOW),
@@ -93,12 +98,12 @@ def shift_invariance() -> Theorem:
             Identity("and the number of keys does not change.",
                      (w - 1 + beyond) + 1 - first_key(w - 1 + beyond), w, by="minmax"),
             Recurrence("If inputs of a block are invariant from some position on, its outputs are"
-                       " from"
-                       " $w-1$ positions later: all keys, offsets and scores are then the same. By"
-                       " induction, $L$ blocks are invariant"
-                       " from", last, depth * (w - 1), index=depth,
-                       start=sp.S.Zero, first=sp.S.Zero, update=last + (w - 1)),
+                       " from $w-1$ positions later: all keys, offsets and scores are then the"
+                       " same. By induction, $L$ blocks are invariant from",
+                       last, depth * (w - 1), index=depth, start=sp.S.Zero, first=sp.S.Zero,
+                       update=last + (w - 1)),
         ),
+        quantity=r"r_L",
         arguments=(depth, w),
     )  # fmt: skip
 
@@ -109,10 +114,9 @@ def chunk_keys() -> Theorem:
     return Theorem(
         name="chunk-keys",
         title="Chunked attention is periodic",
-        statement="Under a chunked mask the query at $i$ sees $(i\\bmod c)+1$ keys: the mask leak"
-                  " is a"
-        " sawtooth that tells the place within the chunk and nothing else. Reach never leaves the"
-        " chunk, and shifts by whole chunks are exact symmetries.",
+        statement=r"Under a chunked mask the query at $i$ sees $(i\bmod c)+1$ keys: the mask leak"
+        r" is a sawtooth that tells the place within the chunk and nothing else. Reach never leaves"
+        r" the chunk, and shifts by whole chunks are exact symmetries.",
         hypotheses=("a query sees the keys of its own chunk up to itself",),
         symbols=(Domain(i, "the query's position", "integer from 0"),
                  Domain(c, "the chunk", "integer from 1")),
@@ -124,5 +128,6 @@ def chunk_keys() -> Theorem:
             Identity("It is the place within the chunk, and one:",
                      i - c * sp.floor(i / c) + 1, sp.Mod(i, c) + 1, by="floors"),
         ),
+        quantity=r"n_i",
         arguments=(i, c),
     )  # fmt: skip

@@ -51,11 +51,12 @@ def residual_leak() -> Theorem:
     return Theorem(
         name="residual-leak",
         title="The residual leak in closed form",
-        statement="Over weights, the scores of a head averaged over contents have the second moment"
-        r" below, for entries $(i,j)$ at offset $\Delta$ and $(k,l)$ at offset $\Delta'$. The first"
-        r" term is purely relative where $C$ is; absolute position enters through $D$, what all"
-        r" contents share. $\kappa_1,\kappa_2,\kappa_-,\kappa_+$ stand for $\kappa(\Delta)$,"
-        r" $\kappa(\Delta')$, $\kappa(\Delta-\Delta')$, $\kappa(\Delta+\Delta')$.",
+        statement=r"Over weights, the scores of a head averaged over contents have the second"
+        r" moment below, for entries $(i,j)$ at offset $\Delta$ and $(k,l)$ at offset $\Delta'$."
+        r" The first term is purely relative where $C$ is; absolute position enters through $D$,"
+        r" what all contents share. $\kappa_1,\kappa_2,\kappa_-,\kappa_+$ stand for"
+        r" $\kappa(\Delta)$, $\kappa(\Delta')$, $\kappa(\Delta-\Delta')$,"
+        r" $\kappa(\Delta+\Delta')$.",
         hypotheses=("Gaussian query and key weights with correlation $\\rho$, wide limit",
                     "alignment $m=\\rho\\sigma\\sqrt{2p}$ in a head of $2p$ entries"),
         symbols=(ALIGNMENT, SCORE_STD, *SHARED,
@@ -63,12 +64,10 @@ def residual_leak() -> Theorem:
                  Domain(d_cross2, "what two contents share of $k$ and $j$", "-1 to 1"),
                  Domain(p, "the number of pairs, $d_h/2$", "integer from 1")),
         steps=(
-            Identity("Turn queries and keys back to position 0; their coordinates are then"
-                     " Gaussian with"
-                     " the correlations of the tokens, times $\\rho$ between query and key. A"
-                     " pair's"
-                     " score has the"
-                     " mean", GaussianMean(score, covariance), 2 * rho * c * sp.cos(phi)),
+            Identity(r"Turn queries and keys back to position 0; their coordinates are then"
+                     r" Gaussian with the correlations of the tokens, times $\rho$ between query"
+                     r" and key. A pair's score has the mean",
+                     GaussianMean(score, covariance), 2 * rho * c * sp.cos(phi)),
             Identity("and two scores of one pair the second moment (Isserlis)",
                      GaussianMean(score * other, covariance),
                      4 * rho**2 * c * c2 * sp.cos(phi) * sp.cos(other_phi)
@@ -76,72 +75,21 @@ def residual_leak() -> Theorem:
                      + 2 * cross * sp.cos(phi + other_phi),
                      by="trigonometry"),
             Cited("The mean over contents of a product of two contents' scores is the product of"
-                  " the"
-                  " means, which is why the covariances hold $D$, not $C$.",
+                  " the means, which is why the covariances hold $D$, not $C$.",
                   "independence of contents under one set of weights"),
-            Definition("Sums over pairs of cosines are $p$ times the kernel. A score's variance"
-                       " $\\sigma^2$ is spread over $2p$ such products, and", align,
+            Definition(r"Sums over pairs of cosines are $p$ times the kernel. A score's variance"
+                       r" $\sigma^2$ is spread over $2p$ such products, and", align,
                        rho * sigma * sp.sqrt(2 * p)),
             Identity("Means of different pairs multiply too, so that in all",
                      (sigma**2 / (2 * p) * (4 * rho**2 * c * c2 * (p * near) * (p * far)
                                             + 2 * d_q * d_k * p * between + 2 * cross * p * across)
                       ).subs(rho, align / (sigma * sp.sqrt(2 * p))), claim),
         ),
+        quantity=r"\mathbb{E}\,\bar s_{ij}\bar s_{kl}",
         arguments=(align, sigma, c, c2, d_q, d_k, d_cross, d_cross2, near, far, between, across, p),
         validity="The last term is smaller by the head size; without it this is the leading order"
-                 " that"
-        " predictions use.",
+        " that predictions use.",
         references=(("2606.06160", "absolute position leaks through the residual stream"),),
-    )  # fmt: skip
-
-
-@cache
-def key_weights() -> Theorem:
-    """Mean attention weights to second order in the scores."""
-    s, t, r = sp.symbols("s t r", real=True)
-    rest = sp.Symbol("R", positive=True)
-    own, mixed, mean_mixed, mean_own = sp.symbols("S_jj S_j S_.. S_d", real=True)
-    a, b, e = (sp.exp(v) / (sp.exp(s) + sp.exp(t) + sp.exp(r) + rest) for v in (s, t, r))
-    x, y, z = sp.symbols("x y z", real=True)
-    size = sp.Symbol("n", positive=True)
-    weight = 1 / size
-    return Theorem(
-        name="key-weights",
-        title="Which keys draw attention before training",
-        statement="To second order in the scores, the mean weight of key $j$ exceeds uniform"
-                  " attention"
-        " by half its score's variance less its covariance with the row's mean score, relative to"
-        " the"
-        " row: a token that is less correlated with the others draws more. It is a sink that exists"
-        " before training.",
-        hypotheses=("centred scores", "small scores"),
-        symbols=(Domain(size, "the number of keys", "from 1"),
-                 Domain(own, "the variance of key $j$'s score", "from 0"),
-                 Domain(mixed, "its covariance with the row's mean score", "real"),
-                 Domain(mean_mixed, "the variance of the row's mean score", "from 0"),
-                 Domain(mean_own, "the mean variance of the row's scores", "from 0")),
-        steps=(
-            Identity("The softmax weight $a_s$ has in two other scores the second derivative",
-                     sp.Derivative(a, t, r), 2 * a * b * e),
-            Identity("in its own and another,", sp.Derivative(a, s, t),
-                     a * (1 - a) * (-b) + a * a * b),
-            Identity("in another twice,", sp.Derivative(a, (t, 2)), a * (2 * b**2 - b)),
-            Identity("and in its own twice: in all $a_s[(\\delta_{sk}-a_k)(\\delta_{sl}-a_l)-a_k("
-                     "\\delta_{kl}-a_l)]$.", sp.Derivative(a, (s, 2)),
-                     a * ((1 - a) ** 2 - a * (1 - a))),
-            Identity("At equal scores all weights are $1/n$. Half the contraction with the"
-                     " covariance of"
-                     " the scores compares the mean squared deviation $x$ of the key from the"
-                     " row's mean"
-                     " $z$ with that of an average key, $y$:",
-                     weight * (1 + GaussianMean((x - z) ** 2, {(x, x): own, (x, z): mixed,
-                                                              (z, z): mean_mixed}) / 2
-                               - GaussianMean((y - z) ** 2, {(y, y): mean_own, (y, z): mean_mixed,
-                                                             (z, z): mean_mixed}) / 2),
-                     weight * (1 + own / 2 - mixed + mean_mixed - mean_own / 2)),
-        ),
-        arguments=(size, own, mixed, mean_mixed, mean_own),
-        validity="The next terms are of fourth order in the scores.",
     )  # fmt: skip
 
 
@@ -150,7 +98,6 @@ def frequencies_drop_out() -> Theorem:
     """Why RoPE's frequencies hardly matter at initialisation."""
     kernel = sp.Symbol("kappa", real=True)
     overlap = sp.Symbol("C_jk", real=True)
-    linear = sp.Symbol("epsilon", real=True)
     content = {(v, v): sp.S.One for v in (x1, x2, y1, y2, v1, v2)}
     own = relative_score((x1, x2), (y1, y2), phi)
     other = relative_score((x1, x2), (v1, v2), other_phi)
@@ -158,32 +105,31 @@ def frequencies_drop_out() -> Theorem:
     mixed = sigma**2 * (1 + overlap * kernel) / n
     mean_mixed = sigma**2 * (n + 2 * overlap * kernel) / n**2
     weight = (1 + sigma**2 / 2 - mixed + mean_mixed - sigma**2 / 2) / n
-    a = sp.exp(linear * sp.Symbol("s_1", real=True))
     return Theorem(
         name="frequencies-drop-out",
         title="Why RoPE's frequencies drop out at initialisation",
         statement=r"Rotation changes attention on average only where the scores of two keys $j,k$"
-                  r" of a"
-        r" row are correlated: the kernel $\kappa(j-k)$ enters the mean weight of a key multiplied"
-        r" by"
-        r" $\sigma^2$ and by the correlation of the two keys, which is 0 for fresh tokens. To first"
-        r" order in the scores no frequency enters at all.",
+        r" of a row are correlated: the kernel $\kappa(j-k)$ enters the mean weight of a key"
+        r" multiplied by $\sigma^2$ and by the correlation of the two keys, which is 0 for fresh"
+        r" tokens. To first order in the scores no frequency enters at all.",
         hypotheses=("independent Gaussian query and key weights ($m=0$)", "small scores",
                     "two correlated keys among $n$, the others independent"),
         symbols=(SCORE_STD, Domain(n, "the number of keys", "from 2"),
                  Domain(overlap, "the correlation of the two key tokens", "-1 to 1")),
         steps=(
             Identity("A score is as often positive as negative, so nothing remains to first order:",
-                     GaussianMean(own, content) * sp.Derivative(a, linear), sp.S.Zero),
+                     GaussianMean(own, content), sp.S.Zero),
             Identity("A score's variance knows no angle,", GaussianMean(own**2, content), sp.S(2),
                      by="trigonometry"),
-            Identity("and the scores of two keys of one row are correlated by their overlap times"
-                     " the"
-                     " cosine of the difference of their angles, in all by $C_{jk}\\kappa(j-k)$.",
+            Identity(r"and the scores of two keys of one row are correlated by their overlap times"
+                     r" the cosine of the difference of their angles, in all by"
+                     r" $C_{jk}\kappa(j-k)$.",
                      GaussianMean(own * other, correlated),
                      2 * overlap * sp.cos(phi - other_phi), by="trigonometry"),
             Identity("In Theorem key-weights the kernel therefore has the coefficient",
                      sp.Derivative(weight, kernel), -(sigma**2) * overlap * (n - 2) / n**3),
         ),
+        quantity=r"\partial_\kappa\,\mathbb{E}\,a_j",
+        relation=r"\approx",
         arguments=(sigma, overlap, n),
     )  # fmt: skip

@@ -5,21 +5,21 @@ from functools import cache
 import sympy as sp
 
 from .averaging import QUERY, UNIFORM, i, j
-from .steps import Cited, Identity, Recurrence, SumInduction, TermByTerm
+from .averaging_powers import RESIDUAL
+from .steps import Cited, Identity, Nonnegative, Recurrence, SumInduction, TermByTerm
 from .theorem import Domain, Theorem
 
 weight = sp.Symbol("lambda", positive=True)
 depth = sp.Symbol("L", integer=True, nonnegative=True)
 m, k = (sp.Symbol(name, integer=True, nonnegative=True) for name in ("m", "k"))
 gain, v0, n = sp.symbols("gamma v_0 n", positive=True)
-P, Q = sp.IndexedBase("P", nonnegative=True), sp.IndexedBase("P'", nonnegative=True)
+P, A = sp.IndexedBase("P", nonnegative=True), sp.IndexedBase("A", real=True)
 
 DEPTH = Domain(depth, "the number of layers", "integer from 0")
 WEIGHT = Domain(weight, "the share of a layer that is attention, the rest being residual", "0 to 1")
 GAIN = Domain(gain, "the variance that a head bank adds when it copies a unit token", "from 0")
 EMBEDDING = Domain(v0, "the variance of an embedding", "positive")
 EMERGENCE = ("2502.01951", "attention-only rollout collapses onto the first token")
-RESIDUAL = ("2602.16837", "residual weights shape and slow the collapse; U-shaped influence")
 
 
 def expansion(kept: sp.Expr, added: sp.Expr, rest: sp.Expr) -> TermByTerm:
@@ -43,11 +43,9 @@ def rollout() -> Theorem:
     return Theorem(
         name="rollout",
         title="Rollout through residual layers",
-        statement=r"The influence of token $j$ on position $i$ through $L$ layers, each a mixture"
-                  r" of"
-        r" residual stream and uniform attention, is a sum of positive terms: binomial weights"
-        r" times"
-        r" $P_m=(U^m)_{ij}$ (Theorem averaging-power; $P_0$ is 1 for $i=j$ and 0 otherwise).",
+        statement="The influence of token $j$ on position $i$ through $L$ layers, each a mixture of"
+        " residual stream and uniform attention, is a sum of positive terms: binomial weights times"
+        " $P_m=(U^m)_{ij}$ (Theorem averaging-power; $P_0$ is 1 for $i=j$ and 0 otherwise).",
         hypotheses=(*UNIFORM, r"each layer is $(1-\lambda)I+\lambda U$"),
         symbols=(DEPTH, WEIGHT, Domain(P[m], "the entry of the $m$-th power", "0 to 1")),
         steps=(
@@ -58,12 +56,13 @@ def rollout() -> Theorem:
                        index=depth, start=sp.S.Zero, first=sp.S.One,
                        update=sp.Function("f")(depth) * (1 - weight * k / (k + 1)),
                        by="exponents"),
-            SumInduction("Token $i$ keeps $(1-\\lambda+\\lambda/(i+1))^L$ of itself, the recency"
-                         " end; token 0"
-                         " gains what others lose, the primacy end: rows still sum to one,",
+            SumInduction(r"Token $i$ keeps $(1-\lambda+\lambda/(i+1))^L$ of itself, the recency"
+                         r" end; token 0 gains what others lose, the primacy end: rows still sum to"
+                         r" one,",
                          sp.Sum(sp.S.One / (i + 1), (j, 0, k)), (k + 1) / (i + 1)),
             expansion(1 - weight, weight, P[m]),
         ),
+        quantity=r"\bigl(((1-\lambda)I+\lambda U)^L\bigr)_{ij}",
         arguments=(depth, weight, P),
         references=(EMERGENCE, RESIDUAL),
     )  # fmt: skip
@@ -73,30 +72,40 @@ def rollout() -> Theorem:
 def rollout_collapse() -> Theorem:
     """Rollout collapses onto token 0 at the rate of its second eigenvalue."""
     mean = sp.Function("e")(depth)
+    below = sp.Symbol("nu", nonnegative=True)
     return Theorem(
         name="rollout-collapse",
         title="How fast influence collapses onto the first token",
         statement=r"The influence of all tokens but token 0 on position $i$ after $L$ layers is at"
-        r" most $i(1-\lambda/2)^L$. If $\lambda$ differs from layer to layer the bound is"
-        r" $i\prod_l(1-\lambda_l/2)$: collapse is complete at infinite depth if $\sum\lambda_l$"
-        r" diverges. With $\lambda=1$ this is the collapse of attention without residuals.",
+        r" most $i(1-\lambda/2)^L$, which is the mean position that is read. If $\lambda$ differs"
+        r" from layer to layer the bound is $i\prod_l(1-\lambda_l/2)$: collapse is complete at"
+        r" infinite depth if $\sum\lambda_l$ diverges, and with $\lambda=1$ it is that of attention"
+        r" without residual streams. If $\sum\lambda_l$ converges it is not: position $i$ keeps a"
+        r" positive share of itself.",
         hypotheses=(*UNIFORM, r"each layer is $(1-\lambda)I+\lambda U$"),
         symbols=(QUERY, DEPTH, WEIGHT),
         steps=(
-            SumInduction("Positions $0,1,\\ldots$ are an eigenvector with eigenvalue one half:"
-                         " their"
-                         " sum over the keys is", sp.Sum(j, (j, 0, i)), i * (i + 1) / 2),
+            SumInduction(r"Positions $0,1,\ldots$ are an eigenvector with eigenvalue one half:"
+                         r" their sum over the keys is", sp.Sum(j, (j, 0, i)), i * (i + 1) / 2),
             Identity("so a layer maps the mean position of what is read to",
                      (1 - weight) * i + weight * sp.Sum(j, (j, 0, i)) / (i + 1),
                      (1 - weight / 2) * i),
             Cited("The influence of tokens from 1 on is at most the mean position that is read.",
                   "Markov's inequality"),
+            Nonnegative(r"What position $i$ keeps of itself in a layer, with $\lambda=1/(1+\nu)$,"
+                        r" exceeds $1-\lambda$ by",
+                        (1 - 1 / (1 + below) + 1 / (1 + below) / (i + 1)) - (1 - 1 / (1 + below)),
+                        1 / ((1 + below) * (i + 1))),
+            Cited(r"and the product of all $1-\lambda_l$ is positive if and only if their sum"
+                  r" converges (no $\lambda_l$ being one).", "theory of infinite products"),
             Identity("Layers multiply their factors; equal ones give a power:",
                      sp.Product(1 - weight / 2, (k, 1, depth)), (1 - weight / 2) ** depth),
             Recurrence("From position $i$ itself, by induction over layers,",
                        mean, i * (1 - weight / 2) ** depth, index=depth, start=sp.S.Zero, first=i,
                        update=mean * (1 - weight / 2)),
         ),
+        quantity=r"\sum_{j\ge1}\bigl(((1-\lambda)I+\lambda U)^L\bigr)_{ij}",
+        relation=r"\le",
         arguments=(i, depth, weight),
         references=(EMERGENCE, RESIDUAL),
     )  # fmt: skip
@@ -104,29 +113,29 @@ def rollout_collapse() -> Theorem:
 
 @cache
 def uniform_kernels() -> Theorem:
-    """``Q`` without norms: a closed form in powers of ``U``."""
+    """``K`` and ``Q`` without norms: a closed form in powers of ``U``."""
     operator = sp.Symbol("A", commutative=True)
     state = sp.Function("f")(depth)
     return Theorem(
         name="uniform-kernels",
         title="The residual stream without norms",
-        statement=r"Without normalisation each block maps $K$ to $K+\gamma UKU^{\top}$, so that"
-                  r" after"
-        r" $L$ blocks $K=\sum_m\binom{L}{m}\gamma^mU^mK_0(U^m)^{\top}$, and the same for $Q$. From"
-        r" a"
-        r" constant token 0 in front of random content, $Q_0=v_0e_0e_0^{\top}$ is of rank one and"
-        r" $Q_{ij}$ is the following, with $P_m=(U^m)_{i0}$ and $P'_m=(U^m)_{j0}$.",
+        statement=r"Without normalisation each block maps $K$ to $K+\gamma UKU^{\top}$, and $Q$"
+        r" alike. After $L$ blocks both are the following, where $A_m=(U^mK_0(U^m)^{\top})_{ij}$"
+        r" for what they start from. Random tokens have $K_0=v_0I$ and"
+        r" $A_m=v_0\sum_k(U^m)_{ik}(U^m)_{jk}$; a constant token 0 in front of random content has"
+        r" $Q_0=v_0e_0e_0^{\top}$, of rank one, and $A_m=v_0(U^m)_{i0}(U^m)_{j0}$ (Theorem"
+        r" averaging-power).",
         hypotheses=(*UNIFORM, "no normalisation, no MLP, wide limit"),
-        symbols=(DEPTH, GAIN, EMBEDDING, Domain(P[m], "$(U^m)_{i0}$", "0 to 1"),
-                 Domain(Q[m], "$(U^m)_{j0}$", "0 to 1")),
+        symbols=(DEPTH, GAIN, Domain(A[m], r"$(U^mK_0(U^m)^{\top})_{ij}$", "real")),
         steps=(
             Recurrence(r"Let $A$ stand for $K\mapsto UKU^{\top}$. A block adds $\gamma A$ of the"
                        r" state,",
                        state, (1 + gain * operator) ** depth, index=depth, start=sp.S.Zero,
                        first=sp.S.One, update=state + gain * operator * state),
-            expansion(sp.S.One, gain, v0 * P[m] * Q[m]),
+            expansion(sp.S.One, gain, A[m]),
         ),
-        arguments=(depth, gain, v0, P, Q),
+        quantity=r"K^{(L)}_{ij},\;Q^{(L)}_{ij}",
+        arguments=(depth, gain, A),
     )  # fmt: skip
 
 
@@ -145,14 +154,14 @@ def variance_shrinkage() -> Theorem:
         symbols=(Domain(n, "the number of keys", "from 1"), GAIN, EMBEDDING),
         steps=(
             Identity("Independent tokens add their variances with squared weights: for uniform"
-                     " weights"
-                     " over $n$ keys", sp.Sum((1 / (i + 1)) ** 2, (j, 0, i)), 1 / (i + 1)),
+                     " weights over $n$ keys", sp.Sum((1 / (i + 1)) ** 2, (j, 0, i)), 1 / (i + 1)),
             Identity("so that, added to the residual stream,",
                      v0 + gain * v0 * sp.Sum((1 / n) ** 2, (j, 1, n)), v0 * (1 + gain / n)),
         ),
+        quantity=r"K_{ii}",
         arguments=(n, gain, v0),
-        validity="With spread scores $1/n$ becomes the participation ratio of Theorem"
-        " participation-ratio, about $e^{\\sigma^2}/n$.",
+        validity=r"With spread scores $1/n$ becomes the participation ratio of Theorem"
+        r" participation-ratio, about $e^{\sigma^2}/n$.",
         references=(("2305.13571", "the variance of a causal average carries position"),),
     )  # fmt: skip
 
@@ -172,8 +181,7 @@ def variance_profile() -> Theorem:
         symbols=(Domain(n, "the number of keys", "large"), DEPTH, GAIN, EMBEDDING),
         steps=(
             Identity("On the log-position axis the squared kernel of $m$ layers, $e^{s}$ of it per"
-                     " unit"
-                     " of position (Theorem averaging-convolution), integrates to",
+                     " unit of position (Theorem averaging-convolution), integrates to",
                      sp.Integral((s ** (power - 1) / sp.factorial(power - 1)) ** 2 * sp.exp(-s),
                                  (s, 0, sp.oo)),
                      sp.binomial(2 * power - 2, power - 1), by="gamma"),
@@ -187,6 +195,8 @@ def variance_profile() -> Theorem:
                                       * sp.binomial(2 * m - 2, m - 1), (m, 1, depth)) / n),
                      by="sums"),
         ),
+        quantity=r"K_{ii}",
+        relation=r"\approx",
         arguments=(n, depth, gain, v0),
         validity=r"The next terms are of relative order $\ln^{2L-2}n/n$.",
     )  # fmt: skip

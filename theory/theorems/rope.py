@@ -4,12 +4,11 @@ from functools import cache
 
 import sympy as sp
 
-from .gaussian import GaussianMean, independent
 from .steps import Definition, Identity, Recurrence, TermByTerm
 from .theorem import Domain, Theorem
 
 a, b, m, n, shift = sp.symbols("a b m n s", real=True)
-theta, phi, other_phi, delta = sp.symbols("theta varphi psi delta", real=True)
+theta, phi, other_phi = sp.symbols("theta varphi psi", real=True)
 sigma = sp.Symbol("sigma", nonnegative=True)
 p = sp.Symbol("p", integer=True, positive=True)
 r = sp.Symbol("r", integer=True, nonnegative=True)
@@ -18,7 +17,6 @@ q, k, q1, q2, k1, k2 = (
     for name in ("q", "k", "q^{(1)}", "q^{(2)}", "k^{(1)}", "k^{(2)}")
 )
 frequency = sp.IndexedBase("theta", real=True)
-change = sp.IndexedBase("delta", real=True)
 Delta = sp.Symbol("Delta", real=True)
 x1, x2, y1, y2 = sp.symbols("q_1 q_2 k_1 k_2", real=True)
 
@@ -59,8 +57,7 @@ def rope_group_law() -> Theorem:
         statement="On every pair RoPE acts as a rotation $R(a)$ of the plane. Rotations compose by"
         " adding angles and transposing one turns it back; a head of any even size is a direct sum"
         " of such pairs, so the same holds for all of it.",
-        hypotheses=(("each pair of a head is turned by an angle that is the same for query and"
-                    " key"),),
+        hypotheses=("each pair is turned by an angle that is the same for query and key",),
         symbols=(Domain(a, "an angle", "real"), Domain(b, "an angle", "real")),
         steps=(
             Identity(
@@ -78,6 +75,7 @@ def rope_group_law() -> Theorem:
                 by="trigonometry",
             ),
         ),
+        quantity=r"R(a)^{\top}R(b)",
         arguments=(a, b),
         references=(("2104.09864", "rotary position embedding"),),
     )  # fmt: skip
@@ -106,7 +104,7 @@ def rope_relative() -> Theorem:
         title="RoPE scores depend on offsets alone",
         statement="For every even number of rotated entries, every choice of frequencies that does"
         " not depend on position, both pair layouts and any partial rotation, the score of a query"
-        r" at $m$ and a key at $n$ is a function of the two contents and of $m-n$.",
+        " at $m$ and a key at $n$ is a function of the two contents and of $m-n$.",
         hypotheses=(
             "query and key are turned with the same frequencies",
             "no frequency depends on the position or on the length of the text",
@@ -116,8 +114,8 @@ def rope_relative() -> Theorem:
                  Domain(n, "the key's position", "real")),
         steps=(
             layout("In the half layout entry $r$ is paired with entry $r+p$. Pair by pair,", half),
-            layout("In the interleaved layout entries $2r$ and $2r+1$ are paired,"
-                   " and", interleaved),
+            layout("In the interleaved layout entries $2r$ and $2r+1$ are paired, and",
+                   interleaved),
             Identity(
                 "Entries that are not rotated are pairs of frequency 0. Where both angles agree, as"
                 " theirs do, a pair adds the plain product of its entries:",
@@ -132,6 +130,7 @@ def rope_relative() -> Theorem:
             layout("With $q^{(1)}, q^{(2)}$ the first and second entries of the pairs, in any"
                    " layout, the score is", plain),
         ),
+        quantity=r"\bigl(R_m q\bigr)\cdot\bigl(R_n k\bigr)",
         arguments=(q1, q2, k1, k2, frequency, m, n),
         references=(("2104.09864", "rotary position embedding"),),
     )  # fmt: skip
@@ -140,124 +139,49 @@ def rope_relative() -> Theorem:
 @cache
 def rope_converse() -> Theorem:
     """Only phases that are linear in position are relative."""
-    f = sp.Function("f", real=True)
-    g = sp.Function("g", real=True)
-    w, f0, g0 = sp.symbols("omega f_0 g_0", real=True)
-    i = sp.Symbol("i", integer=True, nonnegative=True)
-    j = sp.Symbol("j", integer=True, nonnegative=True)
-    then, now = sp.symbols("omega_then omega_now", real=True)
+    f, g = (sp.Function(name, real=True) for name in ("f", "g"))
+    w, f0, g0, u, v = sp.symbols("omega f_0 g_0 u v", real=True)
+    i, j = (sp.Symbol(name, integer=True, nonnegative=True) for name in ("i", "j"))
+    turn, other_turn = sp.Function("F")(i), sp.Function("G")(j)
+
+    def phase(angle: sp.Expr) -> sp.Expr:
+        return sp.exp(sp.I * angle)
+
     return Theorem(
         name="rope-converse",
         title="Only linear phases are relative",
         statement="Let a pair of the query at $i$ be turned by $f(i)$ and that of the key at $j$ by"
         " $g(j)$. The score depends on $i-j$ alone, for all contents, only if both phases grow by"
-        " the same constant from each position to the next: a frequency that depends on position"
-        " or on the running length is not relative.",
-        hypotheses=(
-            "the phases are compared as real numbers (adding whole turns changes nothing)",
-            "scores agree for all contents, so that the difference of the phases itself agrees",
-        ),
+        " the same constant from each position to the next, up to whole turns: a frequency that"
+        " depends on position or on the running length is not relative.",
+        hypotheses=("the score at $(i+1,j+1)$ is that at $(i,j)$ for all contents",),
         symbols=(Domain(i, "the query's position", "integer from 0"),
                  Domain(j, "the key's position", "integer from 0"),
+                 Domain(f0, "the query's phase at position 0", "real"),
+                 Domain(g0, "the key's phase at position 0", "real"),
                  Domain(w, "the common growth of the phases", "real")),
         steps=(
-            Recurrence(
-                "If $f(i+1)-g(j+1)=f(i)-g(j)$, the query's phase grows by what the key's does:"
-                " $f(i+1)-f(i)=g(j+1)-g(j)$. The left side does not know $j$, the right side not"
-                r" $i$: both are a constant $\omega$. So the query's phase is linear,",
-                f(i), f0 + w * i,
-                index=i, start=sp.S.Zero, first=f0, update=f(i) + w,
-            ),
-            Recurrence(
-                "and so is the key's.", g(j), g0 + w * j,
-                index=j, start=sp.S.Zero, first=g0, update=g(j) + w,
-            ),
-            Identity(
-                "A key that was cached under one frequency and is read under another keeps a phase"
-                " that knows the key's own position: what dynamic NTK does to a cache, and what"
-                " LongRoPE's switch does if the cache is kept.",
-                now * i - then * j - now * (i - j), (now - then) * j,
-            ),
-            Identity(
-                "Conversely linear phases of one growth are relative.",
-                f(i).subs(f(i), f0 + w * i) - g(j).subs(g(j), g0 + w * j), f0 - g0 + w * (i - j),
-            ),
+            Identity("Contents that are zero in all other pairs show one pair alone. Of these, two"
+                     " tell the phase up to whole turns: query and key along the first entry score"
+                     " the cosine,",
+                     pair_score((sp.S.One, sp.S.Zero), (sp.S.One, sp.S.Zero), u, v),
+                     sp.cos(u - v), by="trigonometry"),
+            Identity("and with the key along the second entry the sine.",
+                     pair_score((sp.S.One, sp.S.Zero), (sp.S.Zero, sp.S.One), u, v),
+                     sp.sin(u - v), by="trigonometry"),
+            Definition("So $f(i+1)-g(j+1)=f(i)-g(j)$ up to whole turns. At $j=0$ this gives"
+                       " $f(i+1)-f(i)$ for every $i$ as one constant,", w, g(1) - g(0)),
+            Recurrence("and the query's turn $F(i)=e^{if(i)}$, a unit complex number, is by"
+                       " induction", turn, phase(f0 + w * i), index=i, start=sp.S.Zero,
+                       first=phase(f0), update=turn * phase(w)),
+            Identity("At $i=j=0$ the constant is also the growth of the query's phase,",
+                     (f(0) + (g(1) - g(0))) - f(0), g(1) - g(0)),
+            Recurrence("so that at $i=0$ the key's phase grows by it at every $j$:",
+                       other_turn, phase(g0 + w * j), index=j, start=sp.S.Zero,
+                       first=phase(g0), update=other_turn * phase(w)),
+            Identity("The turn between the two, which is all that a score knows, is",
+                     phase(f0 + w * i) * phase(-(g0 + w * j)), phase(f0 - g0 + w * (i - j))),
         ),
+        quantity=r"F(i)\,\overline{G(j)}",
         arguments=(f0, g0, w, i, j),
-    )  # fmt: skip
-
-
-@cache
-def rope_break() -> Theorem:
-    """The RMS change of a score when the phases of its pairs change."""
-    content = independent(x1, x2, y1, y2)
-    score = relative_score((x1, x2), (y1, y2), phi)
-    changed = relative_score((x1, x2), (y1, y2), phi + delta)
-    return Theorem(
-        name="rope-break",
-        title="The size of a break of relativity",
-        statement=r"If the phases of a head's pairs change by $\delta_r$, scores of standard"
-        r" deviation $\sigma$ change by the root mean square below, at every offset. A base that is"
-        r" recomputed for the whole text has $\delta_r = \Delta(\theta'_r-\theta_r)$ at offset"
-        r" $\Delta$; keys cached under the old base have $\delta_r = j(\theta'_r-\theta_r)$ at key"
-        r" $j$.",
-        hypotheses=("query and key are independent and isotropic Gaussian",),
-        symbols=(PAIRS, Domain(sigma, "the standard deviation of a score", "from 0"),
-                 Domain(change[r], "the change of a pair's phase", "real")),
-        steps=(
-            Identity("A pair's score has the same variance at every phase:",
-                     GaussianMean(score**2, content), sp.S(2), by="trigonometry"),
-            Identity(
-                r"and a change of the phase by $\delta$ moves it by",
-                GaussianMean((changed - score) ** 2, content), 8 * sp.sin(delta / 2) ** 2,
-                by="simplify",
-            ),
-            Identity(
-                r"Pairs are independent and each has $\sigma^2/p$ of the score's variance, which"
-                r" the"
-                " variance 2 of the second line stands for. The mean squares add up, and the root"
-                " mean square change of the score is",
-                sp.sqrt(sigma**2 / (2 * p) * sp.Sum(8 * sp.sin(change[r] / 2) ** 2, (r, 0, p - 1))),
-                2 * sigma * sp.sqrt(sp.Sum(sp.sin(change[r] / 2) ** 2, (r, 0, p - 1)) / p),
-                by="sums",
-            ),
-        ),
-        arguments=(sigma, change, p),
-    )  # fmt: skip
-
-
-@cache
-def rope_dynamic() -> Theorem:
-    """How far dynamic NTK moves each frequency."""
-    base, factor, s, length, trained = sp.symbols("b g s L M", positive=True)
-    last = sp.Symbol("t", integer=True, positive=True)
-    d = 2 * (last + 1)
-    ratio = (base * factor ** (d / (d - 2))) ** (-2 * r / d) / base ** (-2 * r / d)
-    growth = s * length / trained - (s - 1)
-    return Theorem(
-        name="rope-dynamic",
-        title="Dynamic NTK scaling",
-        statement="Past $M$ tokens dynamic NTK scaling multiplies the base by a power of $g$, which"
-        " grows with the running length $L$. Pair 0 never changes and the slowest pair is divided"
-        " by"
-        " all of $g$. The frequencies depend on $L$, hence scores do.",
-        hypotheses=("$L > M$", "a head of at least 4 rotated entries"),
-        symbols=(Domain(last, "the number of the slowest pair, $d_h/2-1$", "integer from 1"),
-                 Domain(base, "the RoPE base", "above 1"),
-                 Domain(s, "the scaling factor", "from 1"),
-                 Domain(length, "the running length", "above $M$"),
-                 Domain(trained, "the trained length", "from 1")),
-        steps=(
-            Definition("The base is multiplied by $g^{d/(d-2)}$, where", factor, growth),
-            Identity("At the trained length $g$ is 1, so the rule is continuous there;",
-                     sp.Limit(growth, length, trained), sp.S.One),
-            Identity("it grows with the length at a constant rate: no two lengths agree.",
-                     sp.Derivative(growth, length), s / trained),
-            Identity("The slowest pair is interpolated by the whole factor,",
-                     ratio.subs(r, last), 1 / factor, by="exponents"),
-            Identity("and the frequency of pair $r$ is multiplied by",
-                     ratio, factor ** (-r / last), by="exponents"),
-        ),
-        arguments=(factor, r, last),
-        references=(("2309.00071", "NTK-aware and dynamic scaling, YaRN"),),
     )  # fmt: skip

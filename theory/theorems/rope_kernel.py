@@ -6,7 +6,7 @@ import sympy as sp
 
 from .gaussian import GaussianMean, independent
 from .rope import PAIRS, Delta, frequency, other_phi, p, phi, r, relative_score, x1, x2, y1, y2
-from .steps import Antiderivative, Cited, Definition, Identity, SumInduction
+from .steps import Antiderivative, Cited, Identity, SumInduction
 from .theorem import Domain, Theorem
 
 base = sp.Symbol("b", positive=True)
@@ -26,10 +26,8 @@ def rope_kernel() -> Theorem:
         name="rope-kernel",
         title="The RoPE kernel",
         statement=r"The mean score of an isotropic query with itself at offset $\Delta$, per unit"
-                  r" of"
-        r" squared norm, is $\kappa(\Delta)$. The scores that one pair of contents has at two"
-        r" offsets"
-        r" $\Delta$ and $\Delta'$ are correlated by $\kappa(\Delta-\Delta')$.",
+        r" of squared norm, is $\kappa(\Delta)$. The scores that one pair of contents has at two"
+        r" offsets $\Delta$ and $\Delta'$ are correlated by $\kappa(\Delta-\Delta')$.",
         hypotheses=("isotropic Gaussian queries and keys",),
         symbols=(PAIRS, Domain(Delta, "the offset of query and key", "real"),
                  Domain(frequency[r], "the frequency of a pair", "real, 0 where not rotated")),
@@ -38,8 +36,7 @@ def rope_kernel() -> Theorem:
                      GaussianMean(own, content) / GaussianMean(x1**2 + x2**2, content),
                      sp.cos(phi)),
             Identity("and two scores of the same contents at two angles, of variance 2 (Theorem"
-                     " rope-break),"
-                     " are correlated by",
+                     " rope-break), are correlated by",
                      GaussianMean(at * other, content) / 2, sp.cos(phi - other_phi),
                      by="trigonometry"),
             Identity("All pairs weigh the same; their mean is half the trace of the rotation, over"
@@ -47,6 +44,7 @@ def rope_kernel() -> Theorem:
                      sp.Sum(2 * sp.cos(Delta * frequency[r]), (r, 0, p - 1)) / (2 * p),
                      sp.Sum(sp.cos(Delta * frequency[r]), (r, 0, p - 1)) / p, by="sums"),
         ),
+        quantity=r"\kappa(\Delta)",
         arguments=(Delta, frequency, p),
     )  # fmt: skip
 
@@ -62,8 +60,8 @@ def rope_kernel_series() -> Theorem:
     return Theorem(
         name="rope-kernel-series",
         title="The kernel at short offsets",
-        statement=r"With frequencies $b^{-r/p}$ the kernel is an entire function of the offset. Its"
-        r" Taylor coefficients are geometric sums; the curvature ($m=1$) says how fast a token next"
+        statement="With frequencies $b^{-r/p}$ the kernel is an entire function of the offset. Its"
+        " Taylor coefficients are geometric sums; the curvature ($m=1$) says how fast a token next"
         " to the query stops being aligned with it.",
         hypotheses=("geometric frequencies $b^{-r/p}$, as in unscaled RoPE",),
         symbols=(PAIRS, BASE, Domain(m, "half the power of the offset", "integer from 1"),
@@ -74,13 +72,13 @@ def rope_kernel_series() -> Theorem:
                      by="exponents"),
             Identity("which at offset 0 leaves the power itself;", sp.Limit(term, offset, 0),
                      sp.S.One),
-            SumInduction("and the Taylor series of the cosine gives each pair's share of the"
+            SumInduction(r"and the Taylor series of the cosine gives each pair's share of the"
                          r" coefficient of $\Delta^{2m}$. By induction on the last pair $N$ (all"
-                         r" pairs:"
-                         " $N=p-1$), the coefficient is",
+                         r" pairs: $N=p-1$), the coefficient is",
                          sp.Sum(factor * power**r, (r, 0, last)),
                          factor * (1 - power ** (last + 1)) / (1 - power), by="exponents"),
         ),
+        quantity=r"[\Delta^{2m}]\,\kappa(\Delta)",
         arguments=(m, base, p, last),
     )  # fmt: skip
 
@@ -93,7 +91,7 @@ def rope_kernel_decay() -> Theorem:
     return Theorem(
         name="rope-kernel-decay",
         title="The kernel at long offsets",
-        statement="As the number of pairs grows, the kernel of geometric frequencies tends to a"
+        statement=r"As the number of pairs grows, the kernel of geometric frequencies tends to a"
         r" difference of cosine integrals. It falls with the logarithm of the offset, as"
         r" $1-(\ln\Delta+\gamma)/\ln b$ for $1\ll\Delta\ll b$, and is gone beyond $\Delta\sim b$.",
         hypotheses=("geometric frequencies, a fine comb of pairs",),
@@ -105,18 +103,20 @@ def rope_kernel_decay() -> Theorem:
                      sp.Limit(sp.Ci(offset) - sp.log(offset), offset, 0, "+"), sp.EulerGamma),
             Identity("and for large argument it vanishes;",
                      sp.Limit(sp.Ci(offset), offset, sp.oo, "-"), sp.S.Zero),
-            Identity("between the two the kernel falls by the same amount for every factor in the"
-                     r" offset: with $\mathrm{Ci}(\Delta)\to0$ and $\mathrm{Ci}(\Delta/b)\to"
-                     r"\gamma+\ln(\Delta/b)$ it is",
+            Identity(r"between the two the kernel falls by the same amount for every factor in the"
+                     r" offset: with $\mathrm{Ci}(\Delta)\to0$ and"
+                     r" $\mathrm{Ci}(\Delta/b)\to\gamma+\ln(\Delta/b)$ it is",
                      -(sp.EulerGamma + sp.log(offset / base)) / sp.log(base),
                      1 - (sp.log(offset) + sp.EulerGamma) / sp.log(base), by="logarithms"),
             Antiderivative("The integral has a primitive:", limit,
                            (sp.Ci(offset) - sp.Ci(offset / base)) / sp.log(base),
                            primitive=-sp.Ci(angle) / sp.log(base)),
         ),
+        quantity=r"\kappa(\Delta)",
+        relation=r"\to",
         arguments=(offset, base),
-        validity="At $p$ pairs the kernel fluctuates about this curve by about $1/\\sqrt{2p}$, the"
-        " root mean square of Theorem rope-kernel-rms.",
+        validity=r"At $p$ pairs the kernel fluctuates about this curve by about $1/\sqrt{2p}$, the"
+        r" root mean square of Theorem rope-kernel-rms.",
     )  # fmt: skip
 
 
@@ -148,36 +148,6 @@ def rope_kernel_rms() -> Theorem:
             Identity("The mean square of the mean over pairs is",
                      sp.Sum(sp.Rational(1, 2), (r, 0, p - 1)) / p**2, 1 / (2 * p)),
         ),
+        quantity=r"\lim_{D\to\infty}\frac1D\int_0^D\kappa(\Delta)^2\,d\Delta",
         arguments=(p,),
-    )  # fmt: skip
-
-
-@cache
-def rope_unseen() -> Theorem:
-    """How much of the circle a trained length has never shown."""
-    trained = sp.Symbol("T", positive=True)
-    first = sp.Symbol("x_0", nonnegative=True)
-    seen = sp.log((trained - 1) / (2 * sp.pi)) / sp.log(base)
-    return Theorem(
-        name="rope-unseen",
-        title="Angles that a trained length never saw",
-        statement="In $T$ tokens a pair of wavelength above $T-1$ has shown only part of the"
-                  " circle;"
-        " any longer offset gives it angles that were never seen. Averaged over pairs, the share of"
-        " the circle that stays unseen is as follows; the share of pairs concerned is $1-x_0$.",
-        hypotheses=("geometric frequencies, a fine comb of pairs", r"$2\pi \le T-1 \le 2\pi b$"),
-        symbols=(Domain(trained, "the trained length", "tokens"), BASE,
-                 Domain(first, "the place of the first pair that has not turned once", "0 to 1")),
-        steps=(
-            Definition("The pair at $x$ has wavelength $2\\pi b^{x}$; it fits into $T-1$ up to",
-                       first, seen),
-            Antiderivative(r"Beyond, the pair at $x$ has not seen a share $1-b^{x_0-x}$:",
-                           sp.Integral(1 - base ** (first - x), (x, first, 1)),
-                           1 - first - (1 - base ** (first - 1)) / sp.log(base),
-                           primitive=x + base ** (first - x) / sp.log(base), by="exponents"),
-            Identity("With the place put in,",
-                     (1 - first - (1 - base ** (first - 1)) / sp.log(base)).subs(first, seen),
-                     1 - seen - (1 - (trained - 1) / (2 * sp.pi * base)) / sp.log(base)),
-        ),
-        arguments=(trained, base),
     )  # fmt: skip

@@ -15,6 +15,7 @@ x, y = sp.symbols("x y", real=True)
 n, gain, noise, spread = sp.symbols("n gamma s^2 c", positive=True)
 signal = sp.Symbol("G", nonnegative=True)
 slope = sp.Symbol("eta", real=True)
+z = sp.Symbol("z", real=True)
 WIDTH = Domain(d, "the width of the residual stream", "from 1")
 
 
@@ -30,8 +31,9 @@ def ruler_linear() -> Theorem:
         statement="For a token read at one of two positions $i$ and $j$, with fixed weights and the"
         " rest of the text random, the best linear readout of one activation tells the positions"
         " apart with the following discriminability $d'$, in standard deviations.",
-        hypotheses=(("activations at a position are Gaussian about their mean, isotropic, with the"
-                    " variance $K-Q$ per coordinate averaged over both positions"), "wide limit"),
+        hypotheses=("activations at a position are Gaussian about their mean",
+                    "noise of variance $K-Q$ in each coordinate, averaged over both positions",
+                    "wide limit"),
         symbols=(WIDTH, Domain(q1, "what contents share at $i$", "per coordinate"),
                  Domain(q2, "the same at $j$", "per coordinate"),
                  Domain(q12, "the same between $i$ and $j$", "per coordinate"),
@@ -44,16 +46,15 @@ def ruler_linear() -> Theorem:
             Identity("What is not shared is noise: two contents of one position differ by twice",
                      GaussianMean((x - y) ** 2, {(x, x): k1, (y, y): k1, (x, y): q1}) / 2, k1 - q1),
             Nonnegative("A readout along $(a,b)$ of a difference $(u,v)$ has the squared ratio of"
-                        " signal"
-                        " to noise $(au+bv)^2/(a^2+b^2)$, at most $u^2+v^2$ and equal to it along"
-                        " the"
-                        " difference itself, as",
+                        " signal to noise $(au+bv)^2/(a^2+b^2)$, at most $u^2+v^2$ and equal to it"
+                        " along the difference itself, as",
                         (a**2 + b**2) * (u**2 + v**2) - (a * u + b * v) ** 2, (a * v - b * u) ** 2),
             Identity("Over $d$ coordinates the squared discriminability is the sum of squared"
                      " differences over the noise, hence",
                      sp.sqrt(d * difference / variance),
                      sp.sqrt(2 * d * difference / (k1 + k2 - q1 - q2))),
         ),
+        quantity=r"d'",
         arguments=(d, q1, q2, q12, k1, k2),
     )  # fmt: skip
 
@@ -68,11 +69,9 @@ def ruler_norm() -> Theorem:
     return Theorem(
         name="ruler-norm",
         title="The norm ruler",
-        statement="The log of the squared norm of a Gaussian activation has a variance that"
-                  " depends on"
-        " the width alone. Two positions with different variances are told apart by the norm with"
-        " the"
-        r" following $d'$, which tends to $\sqrt{d/2}\,|\ln K_{ii}/K_{jj}|$.",
+        statement=r"The log of the squared norm of a Gaussian activation has a variance that"
+        r" depends on the width alone. Two positions with different variances are told apart by the"
+        r" norm with the following $d'$, which tends to $\sqrt{d/2}\,|\ln K_{ii}/K_{jj}|$.",
         hypotheses=("activations are isotropic Gaussian with the variance of their position",),
         symbols=(WIDTH, Domain(k1, "the variance at $i$", "positive"),
                  Domain(k2, "the variance at $j$", "positive"), Domain(half, "$d/2$", "positive")),
@@ -82,8 +81,7 @@ def ruler_norm() -> Theorem:
                      sp.Integral(w ** (half + power - 1) * sp.exp(-w) / sp.gamma(half),
                                  (w, 0, sp.oo)), ratio),
             Identity("so that the logarithm, whose cumulants are derivatives of the log moments,"
-                     " has"
-                     " the variance",
+                     " has the variance",
                      sp.Limit(sp.Derivative(sp.loggamma(half + power), (power, 2)).doit(),
                               power, 0),
                      sp.polygamma(1, half)),
@@ -93,6 +91,7 @@ def ruler_norm() -> Theorem:
                      sp.Abs(sp.log(k1) - sp.log(k2)) / sp.sqrt(sp.polygamma(1, d / 2)),
                      sp.Abs(sp.log(k1 / k2)) / sp.sqrt(sp.polygamma(1, d / 2)), by="logarithms"),
         ),
+        quantity=r"d'",
         arguments=(d, k1, k2),
         references=(("2305.13571", "position in the variance of a causal average"),),
     )  # fmt: skip
@@ -107,15 +106,19 @@ def ruler_fisher() -> Theorem:
     deviation = sp.Symbol("s", positive=True)
     log_density = -((value - mu) ** 2) / (2 * s**2) - sp.log(s)
     mean, width = sp.Derivative(mu, at), sp.Derivative(s, at)
+    constant, linear, square = sp.symbols("c_0 c_1 c_2", real=True)
+
+    def shared(a: sp.Expr, b: sp.Expr) -> sp.Expr:
+        return constant + linear * (a + b) + square * (a**2 + b**2) / 2 + signal * a * b
+
     return Theorem(
         name="ruler-fisher",
         title="Fisher information about log position",
         statement=r"The information that one activation holds about $\ell=\ln i$ is the squared"
-                  r" rate at"
-        r" which its mean moves, $G=\partial_\ell\partial_{\ell'}Q$ at $\ell=\ell'$, over the noise"
-        r" $s^2=K-Q$, and half the squared rate $\eta=\partial_\ell\ln s^2$: $d$ times their sum."
-        r" Both"
-        r" rulers are its finite differences, and $1/\sqrt{I}$ is the best resolution of $\ln i$.",
+        r" rate at which its mean moves, $G=\partial_\ell\partial_{\ell'}Q$ at $\ell=\ell'$, over"
+        r" the noise $s^2=K-Q$, and half the squared rate $\eta=\partial_\ell\ln s^2$: $d$ times"
+        r" their sum. Both rulers are its finite differences, and $1/\sqrt{I}$ is the best"
+        r" resolution of $\ln i$.",
         hypotheses=("activations are isotropic Gaussian about a mean that the contents share",),
         symbols=(WIDTH, Domain(signal, "the mean square rate of a coordinate's mean", "from 0"),
                  Domain(noise, "the noise of a coordinate", "positive"),
@@ -124,25 +127,29 @@ def ruler_fisher() -> Theorem:
             Identity("The log density of a coordinate has the slope",
                      sp.Derivative(log_density, at),
                      -width / s + (value - mu) * mean / s**2 + (value - mu) ** 2 * width / s**3),
-            Identity("whose mean square, with $x-\\mu=sz$ and the two rates $\\nu$ (of the mean)"
-                     " and $\\eta s/2$, is",
+            Identity(r"whose mean square, with $x-\mu=sz$ and the two rates $\nu$ (of the mean) and"
+                     r" $\eta s/2$, is",
                      GaussianMean((-slope / 2 + z * shift / deviation + z**2 * slope / 2) ** 2,
                                   independent(z)),
                      shift**2 / deviation**2 + slope**2 / 2),
-            Identity("The rate of a mean that is Gaussian over weights has the mean square"
-                     " $\\partial_\\ell\\partial_{\\ell'}Q$, the limit of the ruler's difference:",
-                     sp.Limit((x**2 * (1 + n) ** 2 + x**2 - 2 * x**2 * (1 + n)) / n**2, n, 0),
-                     x**2),
+            Identity("Any smooth kernel $Q$ is about a point a symmetric polynomial, up to the"
+                     " second order, whose mixed derivative is $G$:",
+                     sp.Derivative(shared(x, y), x, y), signal),
+            Identity("The rate of a mean that is Gaussian over weights has this mean square, the"
+                     " limit of the ruler's difference.",
+                     sp.Limit((shared(n, n) + shared(0, 0) - 2 * shared(n, 0)) / n**2, n, 0),
+                     signal),
             Identity("Over $d$ coordinates the information is",
                      d * signal / noise + d * slope**2 / 2, d * (signal / noise + slope**2 / 2)),
         ),
+        quantity=r"I",
         arguments=(d, signal, noise, slope),
     )  # fmt: skip
 
 
 @cache
 def ruler_scaling() -> Theorem:
-    """How the rulers scale with width, depth, spread and position."""
+    """The information after one block: width, spread of the scores and position."""
     at, other = sp.symbols("ell ell_1", real=True)
     profile = 1 + spread * sp.exp(-at)
     shared = gain * sp.exp(-at - other)
@@ -150,27 +157,21 @@ def ruler_scaling() -> Theorem:
     norm_part = (spread / (n + spread)) ** 2 / 2
     return Theorem(
         name="ruler-scaling",
-        title="How the rulers scale",
-        statement="Without normalisation, far from the start and seen from $\\ell=\\ln n$, the"
-                  " variance"
-        " is $v_0(1+c/n)$ and what contents share, $v_0\\gamma/(nn')$ after one block. Both cues"
-        " fade"
-        " with the square of the position and grow with the width; depth and spread of the scores"
-        " act"
-        " through $c$: after one block $c=\\gamma e^{\\sigma^2}$, after $L$ blocks of uniform"
-        " attention"
-        " the sum of Theorem variance-profile, which grows geometrically.",
-        hypotheses=(("no normalisation, no"
-                    " MLP"), ("$n$ large, so that the shared part is small against"
-                    " the variance")),
+        title="How the rulers scale with width and position",
+        statement=r"Without normalisation and far from the start, seen from $\ell=\ln n$, the"
+        r" variance after one block is $v_0(1+c/n)$ with $c=\gamma e^{\sigma^2}$, and what contents"
+        r" share is $v_0\gamma/(nn')$. Both cues fade with the square of the position and grow with"
+        r" the width; the spread of the scores acts through $c$.",
+        hypotheses=("no normalisation, no MLP",
+                    "$n$ large, so that the shared part is small against the variance"),
         symbols=(WIDTH, Domain(n, "the number of keys", "large"),
                  Domain(gain, "the gain of attention", "positive"),
                  Domain(spread, "the coefficient of the variance profile", "positive")),
         steps=(
             Identity("The norm cue: the log of the variance falls at the rate",
                      sp.Derivative(sp.log(profile), at), -spread / (sp.exp(at) + spread)),
-            Identity("The linear cue: the shared part moves at a rate of mean square"
-                     " ($\\ell_1=\\ell$)",
+            Identity(r"The linear cue: the shared part moves at a rate of mean square"
+                     r" ($\ell_1=\ell$)",
                      sp.Derivative(shared, at, other), gain * sp.exp(-at - other)),
             Identity("The resolution of $\\ln n$ is far from the start, times $\\sqrt{d}/n$,",
                      sp.Limit((n**2 * (mean_part + norm_part)), n, sp.oo), gain + spread**2 / 2),
@@ -178,7 +179,70 @@ def ruler_scaling() -> Theorem:
                      d * (mean_part + norm_part),
                      d * (gain / (n * (n + spread)) + spread**2 / (2 * (n + spread) ** 2))),
         ),
+        quantity="I",
         arguments=(d, n, gain, spread),
-        validity="Where each block is normalised the growth with depth is that of the normalised"
-        " recursion, linear instead of geometric.",
+    )  # fmt: skip
+
+
+@cache
+def ruler_depth() -> Theorem:
+    """The information after any number of blocks."""
+    at, other = sp.symbols("ell ell_1", real=True)
+    depth = sp.Symbol("L", integer=True, positive=True)
+    m = sp.Symbol("m", integer=True, positive=True)
+    sigma = sp.Symbol("sigma", nonnegative=True)
+    rate = sp.IndexedBase("r", real=True)
+    c, slope = sp.symbols("c_m c_{m-1}", real=True)
+    ways = sp.binomial(depth, m) * gain**m
+    shared = sp.Sum(ways * rate[m] ** 2, (m, 1, depth))
+    uniform = sp.Sum(ways * sp.binomial(2 * m - 2, m - 1), (m, 1, depth))
+    column = sp.Function("c")
+    return Theorem(
+        name="ruler-depth",
+        title="How the rulers scale with depth and the spread of the scores",
+        statement=r"Far from the start, without normalisation, $L$ blocks let both cues grow"
+        r" geometrically with depth. With $c_m(\ell)=[z^{m-1}]\,e^{z\ell}\Gamma(1-z)$ (Theorem"
+        r" averaging-asymptotics, $c_0=0$) and $r_m=c_{m-1}-c_m$, the information about $\ln n$ is"
+        r" the following, which falls with the square of the position. The spread of the scores"
+        r" enters in the norm cue alone, once for every block, as $e^{\sigma^2}$ in place of 1.",
+        hypotheses=("no normalisation, no MLP, wide limit", "$n$ large",
+                    "independent tokens after a constant token 0"),
+        symbols=(WIDTH, Domain(n, "the number of keys", "large"),
+                 Domain(depth, "the number of blocks", "integer from 1"),
+                 Domain(gain, "the gain of attention", "positive"),
+                 Domain(sigma, "the standard deviation of a score", "from 0"),
+                 Domain(rate[m], "$c_{m-1}-c_m$ at $\\ell=\\ln n$", "real")),
+        steps=(
+            Identity(r"A power of $z$ brings down by one what a derivative in $\ell$ does to the"
+                     r" generating function,",
+                     sp.Derivative(sp.exp(z * at) * sp.gamma(1 - z), at),
+                     z * sp.exp(z * at) * sp.gamma(1 - z)),
+            Identity(r"so that $c_m$ has the slope $c_{m-1}$, and the $m$-th power's entry"
+                     r" $c_me^{-\ell}$ moves at the rate",
+                     sp.Derivative(column(at) * sp.exp(-at), at).doit().subs(
+                         {sp.Derivative(column(at), at): slope, column(at): c}),
+                     (slope - c) * sp.exp(-at)),
+            Identity("In $Q$, a sum of products of such entries (Theorem uniform-kernels), a"
+                     " product of two rates takes the place of each, which gives $G$:",
+                     sp.Derivative(sp.exp(-at) * sp.exp(-other), at, other),
+                     sp.exp(-at) * sp.exp(-other)),
+            Identity(r"The variance is $v_0(1+C/n)$ (Theorem variance-profile). A block's own"
+                     r" weights, which enter as $\gamma/n$ where they are even, leave $\gamma"
+                     r" e^{\sigma^2}/n$ (Theorem participation-series): $L$ blocks add",
+                     depth * (gain * sp.exp(sigma**2) - gain),
+                     depth * gain * (sp.exp(sigma**2) - 1)),
+            Identity("to $C$. The log of the variance falls at the rate $C/n$, to leading order:",
+                     sp.Limit(n * (spread / (n + spread)), n, sp.oo), spread),
+            Identity("By Theorem ruler-fisher the information is",
+                     d * (shared / n**2 + (uniform + depth * gain * (sp.exp(sigma**2) - 1)) ** 2
+                          / n**2 / 2),
+                     d / n**2 * (shared + (uniform + depth * gain * (sp.exp(sigma**2) - 1)) ** 2
+                                 / 2)),
+        ),
+        quantity="I",
+        relation=r"\approx",
+        arguments=(d, n, depth, gain, sigma, rate),
+        validity=r"The next terms are of relative order $\ln^{2L-2}n/n$. Where each block is"
+        r" normalised, its gain is one over the variance that it meets, and the growth with depth"
+        r" is no longer geometric.",
     )  # fmt: skip

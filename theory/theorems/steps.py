@@ -17,6 +17,14 @@ def _factored(term: sp.Expr, *limits: sp.Tuple) -> sp.Expr:
     return sp.factor_terms(sp.Sum(term, *limits))
 
 
+def _split(term: sp.Expr, limits: sp.Tuple) -> sp.Expr:
+    """Return a sum from 0 with a last index like ``n + 1`` as the sum to ``n`` and one term."""
+    index, first, last = limits
+    if last.is_Add or first != 0:
+        return sp.Sum(term, limits)
+    return sp.Sum(term, (index, first, last - 1)) + term.subs(index, last)
+
+
 def _binomials(expression: sp.Expr) -> sp.Expr:
     """Return an expression with the powers of each base collected and binomials simplified."""
     bases = {power.base for power in expression.atoms(sp.Pow) if power.base.is_Add}
@@ -33,10 +41,11 @@ SIMPLIFIERS: dict[str, Callable[[sp.Expr], sp.Expr]] = {
     "powers": lambda e: e.rewrite(sp.Pow),
     "binomials": _binomials,
     "sums": lambda e: sp.simplify(sp.factor_terms(e.replace(sp.Sum, _factored))),
+    "splitting": lambda e: sp.simplify(e.replace(sp.Sum, _split)),
     "floors": lambda e: sp.simplify(e.rewrite(sp.floor)),
     "minmax": lambda e: sp.simplify(e.rewrite(sp.Piecewise)),
     "polylogarithms": lambda e: sp.simplify(sp.expand_func(e)),
-    "logarithms": lambda e: sp.simplify(sp.expand_log(sp.expand(e), force=True)),
+    "logarithms": lambda e: sp.simplify(sp.expand_log(sp.expand(e))),
 }
 
 
@@ -113,14 +122,22 @@ class Antiderivative(Step):
     rule: ClassVar[str] = "primitive"
 
     def prove(self) -> bool:
-        """Differentiate the primitive and take its limits at both ends."""
+        """Differentiate the primitive, take its limits at both ends, look for gaps in between."""
         if not isinstance(self.lhs, sp.Integral) or len(self.lhs.limits) != 1:
             return False
         x, a, b = self.lhs.limits[0]
         if not is_zero(sp.diff(self.primitive, x) - self.lhs.function, self.by):
             return False
         ends = sp.limit(self.primitive, x, b, "-") - sp.limit(self.primitive, x, a, "+")
-        return is_zero(ends - self.rhs, self.by)
+        return is_zero(ends - self.rhs, self.by) and self._is_whole(x, a, b)
+
+    def _is_whole(self, x: sp.Symbol, a: sp.Expr, b: sp.Expr) -> bool:
+        """Return whether every singularity of the primitive is outside, or at an end."""
+        gaps = sp.singularities(self.primitive, x)
+        return gaps.is_finite_set is True and all(
+            sp.simplify(a - gap).is_nonnegative or sp.simplify(gap - b).is_nonnegative
+            for gap in gaps
+        )
 
 
 @dataclass(frozen=True)
@@ -138,7 +155,7 @@ class Substitution(Step):
     rule: ClassVar[str] = "substitution"
 
     def prove(self) -> bool:
-        """Substitute, multiply by the derivative, and compare integrands and ends."""
+        """Substitute, multiply by the derivative, which is positive, compare integrands, ends."""
         if not isinstance(self.lhs, sp.Integral) or not isinstance(self.rhs, sp.Integral):
             return False
         x, a, b = self.lhs.limits[0]
@@ -148,7 +165,8 @@ class Substitution(Step):
         ends = [sp.limit(self.old, u, end) - to for end, to in ((c, a), (d, b)) if to.is_finite]
         far = [sp.limit(self.old, u, end) == to for end, to in ((c, a), (d, b)) if to.is_infinite]
         return (
-            is_zero(replaced - self.rhs.function, self.by)
+            jacobian.is_positive is True
+            and is_zero(replaced - self.rhs.function, self.by)
             and all(is_zero(end, self.by) for end in ends)
             and all(far)
         )

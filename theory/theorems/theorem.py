@@ -1,6 +1,6 @@
 """`Theorem`: a result, its derivation, and the numbers that follow from it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 from time import perf_counter
@@ -67,6 +67,8 @@ class Theorem:
         Symbols with meanings and domains.
     steps
         The derivation. The last step is the claim: its right side is what the numbers are made of.
+    quantity, relation
+        What the claim's right side is, in LaTeX, and how it relates to it.
     arguments
         Arguments of the numeric twin, in order: symbols of the claim.
     compiler
@@ -83,6 +85,8 @@ class Theorem:
     hypotheses: tuple[str, ...]
     symbols: tuple[Domain, ...]
     steps: tuple[Step | Cited | Definition, ...]
+    quantity: str = ""
+    relation: str = "="
     arguments: tuple[sp.Basic, ...] = ()
     compiler: Compiler = field(default=closed_form, compare=False)
     validity: str = ""
@@ -100,7 +104,7 @@ class Theorem:
 
     @property
     def claim(self) -> Step:
-        """The last step: what the theorem says as an equation."""
+        """What the theorem says as an equation, the last step."""
         return self.proof[-1]
 
     @property
@@ -123,6 +127,12 @@ class Theorem:
         outcomes = tuple(Outcome(step.text, step.rule, step.prove()) for step in self.proof)
         return Verification(self.name, outcomes, perf_counter() - began)
 
-    def latex(self) -> str:
-        """Return statement and proof for a document with amsmath and amsthm."""
-        return theorem_latex(self)
+    def latex(self, among: Collection[str] = ()) -> str:
+        """Return statement and proof for a document with amsmath and amsthm.
+
+        Parameters
+        ----------
+        among
+            Names of theorems in the same document, which are referred to by number.
+        """
+        return theorem_latex(self, among)

@@ -218,7 +218,8 @@ def test_rounded_tables_and_rotations(bits: int) -> None:
             for a, b in ((0, 1), (2, 3))
         ]
         change = (places[0] - places[1]) / np.sqrt(2 * p)
-        assert np.sqrt((change**2).mean()) == pytest.approx(expected, rel=0.1)
+        # 3000 squares have a relative error of 3%, their root half of that
+        assert np.sqrt((change**2).mean()) == pytest.approx(expected, rel=0.04)
 
 
 @given(h=st.floats(1e-6, 6))

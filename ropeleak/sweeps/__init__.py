@@ -1,0 +1,1 @@
+"""Sweeps: the leak over grids of architectures, as one labelled dataset that can be resumed."""

@@ -1,0 +1,1 @@
+"""Predictions against random-init models of transformers: what ``make validate`` runs."""
