@@ -3,14 +3,15 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help predict test lint bench formulas ladder validate validate-quick pages docs ledger training \
-	lock package clean
+.PHONY: help predict test lint bench formulas ladder validate validate-quick pages docs ledger \
+	training figures pictures lock package clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 MODEL := llama-3.1-8b
+BUDGET := small
 
 # PyTorch without CUDA: where its wheels are, on systems whose usual ones have it.
 TORCH := torch==2.13.0
@@ -70,6 +71,12 @@ training: $(STAMP) ## train small decoders and measure them (2 hours on two proc
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m paper.training run
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m paper.training measure
 	$(BIN)/python -m paper.training summarise
+
+figures: $(STAMP) ## draw the figures into out/figures, resumable; BUDGET=full for a paper's
+	@$(BIN)/ropeleak figures --budget $(BUDGET)
+
+pictures: $(STAMP) ## draw the README's picture and those that tests compare figures with anew
+	$(BIN)/python -m tools.pictures
 
 lock: $(STAMP) ## resolve requirements.lock anew from pyproject.toml
 	$(PIP) install --quiet uv

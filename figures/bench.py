@@ -126,7 +126,8 @@ class Bench:
             self.progress(f"predicting {stack.name}", 0, 1)
             return predict(stack, **options).dataset
 
-        return self.store.keep("predict", {"stack": as_data(stack), **options}, make)
+        found = self.store.keep("predict", {"stack": as_data(stack), **options}, make)
+        return found.assign_attrs(stack=stack.model_dump_json())  # kept under another name, maybe
 
     def ruler(self, stack: Stack, i: int, i2: int) -> xr.Dataset:
         """Return d′ between two positions of a stack by depth, as `Result.ruler` does."""

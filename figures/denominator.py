@@ -127,7 +127,8 @@ def compose(figure: Figure, found: Denominators) -> None:
         for dataset in pair.both:
             draw(left, dataset, row=row, label=label)
     query = np.asarray(found.full.predicted["query"].values)
-    left.plot(query, np.log1p(query), color="0.5", linewidth=0.8, zorder=1, label="ln(1 + i)")
+    left.plot(query, np.log1p(query), color="0.5", linewidth=0.8, linestyle=(0, (1, 1.5)), zorder=1,
+              label="ln(1 + i)")  # fmt: skip
     for row, (std, pair) in enumerate(found.by_std.items()):
         for dataset in pair.both:
             draw_excess(right, dataset, row=row, label=f"σ = {sig(std)}")

@@ -24,6 +24,8 @@ no position encoding. <rows> In the last block the residual leak is <full> nats 
 <windowed> under the window and <ntk> with NTK. <marks>
 """
 HOLES = {"leak_mask": "mask leak", "leak_residual": "residual leak"}
+ASIDE = 0.06
+"""Points of a curve stand so far (blocks) beside those of the one before: error bars stay apart."""
 Leaks = Mapping[tuple[float, str], Pair]
 """Pairs by alignment and by name of the variant."""
 
@@ -69,7 +71,8 @@ def draw(
         What a legend calls it.
     """
     dataset = dataset_of(result)
-    marks.draw(ax, dataset, hole, dataset["block"], row=row, label=label)
+    aside = 0.0 if marks.kind_of(dataset) == "theory" else ASIDE * row
+    marks.draw(ax, dataset, hole, dataset["block"] + aside, row=row, label=label)
     ax.set_xlabel("block")
     ax.set_ylabel(f"{HOLES.get(hole, 'total leak')}\n(nats RMS)")
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))

@@ -87,7 +87,7 @@ class Recipe(Generic[D]):
             f"% Written by: ropeleak figures {self.name}",
             rf"\begin{{figure{star}}}[tb]",
             r"  \centering",
-            rf"  \includegraphics[width={self.width:g}in]{{{self.name}.pdf}}",
+            rf"  \includegraphics[width={self.width:g}in]{{{self.name}}}",
             rf"  \caption{{{self.caption_of(data)}}}",
             rf"  \label{{fig:{self.name}}}",
             rf"\end{{figure{star}}}",
@@ -169,6 +169,6 @@ def name_of(dataset: xr.Dataset) -> str:
 
 
 def finish(figure: Figure, datasets: Iterable[xr.Dataset]) -> None:
-    """Put the legend of lines and points over a figure, and letters on its panels."""
+    """Put the legend of lines and points over a figure."""
     handles = marks.kind_handles(map(marks.kind_of, datasets))
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))

@@ -38,8 +38,9 @@ def test_names_do_not_tell_architectures_apart(tmp_path: Path) -> None:
     tiny(tmp_path).predict(STACK)
     done: list[str] = []
     bench = tiny(tmp_path, progress=lambda what, *_: done.append(what))
-    bench.predict(STACK.replace(name="another"))
+    found = bench.predict(STACK.replace(name="another"))
     assert done == []
+    assert Stack.model_validate_json(found.attrs["stack"]).name == "another"
     bench.predict(STACK.replace(context=13))
     assert len(done) == 1
 

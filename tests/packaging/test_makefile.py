@@ -40,7 +40,7 @@ def test_help_lists_the_targets(tree: Path) -> None:
     out = make(tree).stdout
     for target in (
         "predict", "test", "lint", "bench", "formulas", "ladder", "validate", "validate-quick",
-        "pages", "docs", "training", "lock", "package", "clean",
+        "pages", "docs", "training", "figures", "pictures", "lock", "package", "clean",
     ):  # fmt: skip
         assert f"make {target}" in out
 
