@@ -33,11 +33,13 @@ def transformers(folder: str, batch: int) -> Callable[[], object]:
     auto: Any = AutoModel
     torch.set_grad_enabled(False)
     model = auto.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
-    tokens = torch.randint(0, SIZES["vocab_size"], (CONTENTS, CONTEXT))
-    return lambda: [
-        model(some, output_attentions=True, output_hidden_states=True, use_cache=False)
-        for some in tokens.split(batch)
-    ]
+    tokens: Any = torch.randint(0, SIZES["vocab_size"], (CONTENTS, CONTEXT))
+
+    def run() -> None:
+        for some in tokens.split(batch):
+            model(some, output_attentions=True, output_hidden_states=True, use_cache=False)
+
+    return run
 
 
 def run() -> None:

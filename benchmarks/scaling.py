@@ -15,7 +15,7 @@ def run() -> None:
     rows = []
     for shape in SHAPES:
         draws = max(round(4e10 / shape.operations / CONTENTS), 2)
-        same = {"shape": list(shape), "draws": draws}
+        same = {"sizes": list(shape), "draws": draws}
         timing = race([Program("ropeleak", "task_b", "ropeleak", same)], rounds=3, most=9)
         seconds = timing["ropeleak"].typical / draws / CONTENTS
         rows.append(

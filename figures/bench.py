@@ -47,7 +47,7 @@ class Budget(NamedTuple):
 
 
 BUDGETS = {
-    "small": Budget("small", 112, 4, 8, 6, 128, 4, "quick"),
+    "small": Budget("small", 112, 4, 8, 6, 128, 5, "quick"),
     "full": Budget("full", 256, 8, 100, 8, 256, 1, "full"),
 }
 

@@ -142,7 +142,7 @@ def chi_square_nodes(dof: float | None) -> tuple[Array, Array]:
         return np.ones(1), np.ones(1)
     k, power = np.arange(_CHI_NODES), dof / 2 - 1  # Golub and Welsch: no weight overflows
     x, vectors = eigh_tridiagonal(2 * k + power + 1, np.sqrt(k[1:] * (k[1:] + power)))
-    return x / (dof / 2), vectors[0] ** 2
+    return np.asarray(x / (dof / 2)), np.asarray(vectors[0] ** 2)
 
 
 @lru_cache(maxsize=64)
