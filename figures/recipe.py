@@ -25,6 +25,7 @@ PLACEHOLDER = re.compile(r"<([a-z_ ]+)>")
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$",
+    "½": r"$\frac12$", "≤": r"$\le$", "≥": r"$\ge$", "κ": r"$\kappa$", "Δ": r"$\Delta$", "→": r"$\to$",
     "σ": r"$\sigma$", "γ": r"$\gamma$", "±": r"$\pm$", "×": r"$\times$", "′": "$'$", "²": "$^2$",
 }  # fmt: skip
 """Characters that LaTeX takes for commands, or does not have outside of formulas."""

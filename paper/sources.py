@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 SOURCE = Path(__file__).parent / "source"
-FORMULA = re.compile(
-    r"\$[^$]*\$|\\\[.*?\\\]|\\begin\{(equation|align)\*?\}.*?\\end\{\1\*?\}", re.S
-)
+FORMULA = re.compile(r"\$[^$]*\$|\\\[.*?\\\]|\\begin\{(equation|align)\*?\}.*?\\end\{\1\*?\}", re.S)
 NAMES = re.compile(
-    r"\\(?:label|ref|cite[tp]?|input|includegraphics|val|begin|end|bibliographystyle|bibliography"
+    r"\\(?:label|ref|cite[tp]?|input|includegraphics|val|bibliographystyle|bibliography"
     r"|documentclass|usepackage|graphicspath)\*?(?:\[[^\]]*\])*\{[^}]*\}"
 )
 """Commands whose arguments are names."""
@@ -19,7 +17,7 @@ COMMENT = re.compile(r"(?<!\\)%.*")
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 STRUCTURAL = frozenset({"0", "1", "2"})
 """Numbers that formulas are built of, and the position of the first token."""
-WORDS = re.compile(r"position~0|token~0|Llama~3's|2-D")
+WORDS = re.compile(r"[Pp]osition[~ ]0|token~0|Llama~3's|2-D")
 """What is called by a number."""
 
 

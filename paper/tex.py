@@ -87,6 +87,13 @@ def build(folder: Path, name: str = "main") -> Path:
     return folder / f"{name}.pdf"
 
 
+def pages(pdf: Path) -> int:
+    """Return the number of pages, as the log beside a PDF says."""
+    log = pdf.with_suffix(".log").read_text(encoding="latin-1")
+    found = re.search(r"Output written on .*?\((\d+) pages?", log.replace("\n", ""))
+    return int(found[1]) if found else 0
+
+
 def complaints(log: str) -> Iterator[str]:
     """Yield what is wrong according to a log of TeX: errors, undefined names, wide boxes."""
     for line in _whole_lines(log.splitlines()):

@@ -1,0 +1,86 @@
+"""From the library to a PDF: figures, numbers, tables and theorems, then TeX."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from ropeleak.figures import load as load_figure
+from ropeleak.figures import names as figure_names
+from ropeleak.output import atomic
+
+from . import ledger, numbers, reproducibility, tables, tex, theorems
+from .material import Material
+from .sources import SOURCE
+
+Say = Callable[[str], None]
+
+EPOCH = "1767225600"
+"""Date that TeX puts into the PDF unless SOURCE_DATE_EPOCH says otherwise: the bytes stay the same."""
+
+
+def generated(material: Material) -> Iterator[tuple[str, str]]:
+    """Yield the generated files, name and text."""
+    yield "numbers.tex", numbers.rendered(material)
+    yield from theorems.files().items()
+    yield "table-ladder.tex", tables.ladder()
+    yield "table-reality.tex", tables.reality()
+    yield "table-training.tex", tables.training(material)
+    yield from ledger.files(material)
+    yield "table-reproducibility.tex", reproducibility.table(material)
+
+
+def build(budget: str, folder: Path, cache: Path, say: Say = print) -> Path:
+    """Make the paper and return its PDF.
+
+    Parameters
+    ----------
+    budget
+        ``small`` or ``full``, as of the figures.
+    folder
+        Where sources, figures and the PDF are put.
+    cache
+        Where numbers are kept and taken up again.
+    say
+        Called with a line for each step.
+
+    Raises
+    ------
+    RopeleakError
+        If TeX is missing or fails, or its log complains.
+    """
+    tex.require()
+    start = time.monotonic()
+    material = Material(budget, cache, _telling(say))
+    shutil.copytree(SOURCE, folder, dirs_exist_ok=True)
+    for part in ("figures", "generated"):
+        (folder / part).mkdir(exist_ok=True)
+    for name in figure_names():
+        load_figure(name).write(material.bench, folder / "figures", ("pdf",))
+        say(f"figure {name}")
+    for name, text in generated(material):
+        with atomic(folder / "generated" / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    say("numbers, tables and theorems")
+    pdf = tex.build(folder)
+    say(f"{pdf} ({tex.pages(pdf)} pages, {time.monotonic() - start:.0f} s)")
+    return pdf
+
+
+def outputs(folder: Path) -> Mapping[str, Path]:
+    """Return the files that a build leaves, by name: figures, generated parts, the PDF."""
+    files = [*(folder / "figures").iterdir(), *(folder / "generated").iterdir()]
+    return {str(file.relative_to(folder)): file for file in [*sorted(files), folder / "main.pdf"]}
+
+
+def _telling(say: Say) -> Callable[[str, int, int], None]:
+    """Return a progress that says what begins."""
+    before = ""
+
+    def progress(what: str, done: int, wanted: int) -> None:
+        nonlocal before
+        if what != before:
+            before = what
+            say(f"  {what}")
+
+    return progress
