@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from scipy.special import roots_hermitenorm
 
 from ropeleak.theory.softmax import (
+    chi_square_nodes,
     cosine_nodes,
     row_moments,
     sigmoid_moments,
@@ -87,6 +88,14 @@ def test_a_small_head_widens_the_scores() -> None:
     sample = np.log(np.exp(s).sum(1))
     found = row_moments(np.array([float(n)]), np.array([sigma]), dof=head).log_z.item()
     assert abs(found - sample.mean()) < 4 * sample.std(ddof=1) / np.sqrt(sample.size)
+
+
+@pytest.mark.parametrize("dof", [1, 2, 64, 343, 344, 4096, 10**6])
+def test_nodes_of_a_querys_norm_have_its_moments(dof: int) -> None:
+    x, w = chi_square_nodes(dof)
+    for power in range(6):
+        moment = np.prod(1 + 2 * np.arange(power) / dof)
+        assert w @ x**power == pytest.approx(moment, rel=1e-12)
 
 
 def test_sigmoid_rows_are_what_sampling_finds() -> None:

@@ -54,14 +54,14 @@ def test_without_norms_it_is_the_closed_form() -> None:
     n = np.arange(stack.context)
     first = (n == 0).astype(float)[:, None]
     powers = np.concatenate([first, load("averaging-power")(5, n, 0)], axis=1)
-    q = load("uniform-kernels")(5, 0.7, 1.1, powers[:, None], powers[None, :])
+    q = load("uniform-kernels")(5, 0.7, 1.1 * powers[:, None] * powers[None, :])
     np.testing.assert_allclose(found["Q"][-1], q, rtol=1e-10)
     np.testing.assert_allclose(
         found.k_diag[1], load("variance-shrinkage")(n + 1.0, 0.7, 1.1), rtol=1e-12
     )
     np.testing.assert_allclose(found.log_z[0], np.log(n + 1))
     np.testing.assert_allclose(
-        found.k_diag[:, 0], load("origin-without-norm")(np.arange(6), 1.1, 0.7), rtol=1e-12
+        found.k_diag[:, 0], load("origin-without-norm")(np.arange(6), 1.1, 1, 0.7, 0), rtol=1e-12
     )
 
 

@@ -39,8 +39,12 @@ MODULES: list[Any] = [
 ]
 
 
-def stable(expression: sp.Expr) -> sp.Expr:
+def stable(expression: sp.Basic) -> sp.Basic:
     """Return an expression with ``log(1 + x)`` and ``exp(x) - 1`` as functions of their own."""
+    if isinstance(expression, sp.Tuple):
+        return sp.Tuple(*map(stable, expression))
+    if isinstance(expression, sp.MatrixBase):
+        return expression.applyfunc(stable)
     return optimize(expression, (expm1_opt, log1p_opt))
 
 
@@ -57,18 +61,23 @@ def closed_form(expression: sp.Expr, arguments: tuple[sp.Basic, ...]) -> Numeric
     expression
         Any closed form; its sums must not be nested.
     arguments
-        Symbols, and ``IndexedBase`` for what is indexed by the variable of a sum.
+        Symbols, and ``IndexedBase`` for what is indexed by the variable of a sum or a number.
     """
     sums = sorted(expression.atoms(sp.Sum), key=sp.default_sort_key)
     stand_ins = [sp.Dummy(f"sum{n}") for n in range(len(sums))]
     parts = [_compile_sum(part, arguments) for part in sums]
+    rest = expression.xreplace(dict(zip(sums, stand_ins, strict=True)))
+    entries = sorted(rest.atoms(sp.Indexed), key=sp.default_sort_key)
+    names = [sp.Dummy(str(entry)) for entry in entries]
     outer = compile_plain(
-        expression.xreplace(dict(zip(sums, stand_ins, strict=True))), (*arguments, *stand_ins)
+        rest.xreplace(dict(zip(entries, names, strict=True))), (*arguments, *stand_ins, *names)
     )
+    places = [(arguments.index(entry.base), int(entry.indices[0])) for entry in entries]
 
     def numeric(*values: Any) -> Any:
         arrays = [np.asarray(value, dtype=float) for value in values]
-        return outer(*arrays, *(part(*arrays) for part in parts))
+        single = (arrays[base][..., at] for base, at in places)
+        return outer(*arrays, *(part(*arrays) for part in parts), *single)
 
     return numeric
 

@@ -49,7 +49,7 @@ def origin_closed() -> Theorem:
             Identity("so that what attention reads is the token's own value:", read, value[0]),
         ),
         quantity=r"\sum_ja_{0j}v_j",
-        arguments=(),
+        arguments=(value,),
     )  # fmt: skip
 
 

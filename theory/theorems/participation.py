@@ -117,7 +117,7 @@ def participation_series() -> Theorem:
         relation=r"\approx",
         arguments=(n, sigma),
         validity=r"An asymptotic series, within one part in a hundred for $n$ above"
-        r" $100+3e^{3\sigma^2}$; Theorem participation-ratio holds everywhere.",
+        r" $100+5e^{3\sigma^2}$; Theorem participation-ratio holds everywhere.",
     )  # fmt: skip
 
 

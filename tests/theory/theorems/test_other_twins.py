@@ -11,7 +11,13 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from ropeleak import Attention, Stack
-from ropeleak.theory import mean_field
+from ropeleak.theory import mean_field, sampled
+from ropeleak.theory.dense import normalised
+from ropeleak.theory.grid import dense_grid
+from ropeleak.theory.heads import Heads
+from ropeleak.theory.reach import reaches
+from ropeleak.theory.recursion import run
+from ropeleak.theory.ruler import conditioned_state
 from ropeleak.theory.theorems import load
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -27,8 +33,6 @@ def within(samples: np.ndarray, expected: float, z: float = 4.5) -> bool:
 @pytest.mark.parametrize("placement", ["pre", "parallel", "sandwich", "res-post", "post", "none"])
 @pytest.mark.parametrize("kind", ["none", "plain"])
 def test_position_zero_in_predictions(placement: str, kind: str) -> None:
-    if placement == "none" and kind == "plain":
-        pytest.skip("the MLP's gain depends on the norm")
     stack = Stack.build(
         context=6, d_model=4096, n_heads=32, n_blocks=5, mlp={"kind": kind, "activation": "relu"},
         norm={"placement": placement, "eps": 0.0}, residual_multiplier=0.7,
@@ -42,9 +46,9 @@ def test_position_zero_in_predictions(placement: str, kind: str) -> None:
     elif placement in ("sandwich", "res-post"):
         expected = load("origin-after-norm")(depth, 0.9, 0.7, 2 if mlp else 1)
     elif placement == "post":
-        expected = np.where(depth == 0, 0.9, 1.0)
+        expected = np.where(depth == 0, 0.9, load("origin-post-norm")())
     else:
-        expected = load("origin-without-norm")(depth, 0.9, 0.8 * 0.49)
+        expected = load("origin-without-norm")(depth, 0.9, 1.0, 0.8 * 0.49, mlp * 0.49)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
@@ -55,7 +59,12 @@ def test_position_zero_with_a_null_key(sigma: float, logit: float) -> None:
         lambda z: expit(sigma * z - logit) ** 2 * norm.pdf(z), -12, 12, epsabs=0, epsrel=1e-11
     )
     assert load("origin-null-key")(sigma, logit) == pytest.approx(mean, rel=1e-8)
-    assert load("origin-closed").verify().holds
+
+
+@given(score=st.floats(-700, 700), value=st.floats(-1e6, 1e6))
+def test_position_zero_reads_its_own_value(score: float, value: float) -> None:
+    weight = np.exp(score) / np.exp(score)
+    assert load("origin-closed")(np.array([value])) == weight * value
 
 
 # Reach
@@ -71,12 +80,20 @@ def visible(windows: Iterable[int], n: int) -> np.ndarray:
     return heard
 
 
-@given(depth=st.integers(0, 6), w=st.integers(1, 9), other=st.integers(1, 9))
+@given(depth=st.integers(0, 6), w=st.integers(1, 9), windows=st.lists(st.integers(1, 12)))
 @settings(max_examples=40, deadline=None)
-def test_reach_is_what_masks_let_through(depth: int, w: int, other: int) -> None:
+def test_reach_is_what_masks_let_through(depth: int, w: int, windows: list[int]) -> None:
     assert load("window-reach")(depth, w) == np.flatnonzero(visible([w] * depth, 80)).max()
-    paired = visible([w, other] * depth, 120)
-    assert load("alternating-reach")(depth, w, other) == np.flatnonzero(paired).max()
+    context = 12 * len(windows) + 1
+    farthest = np.flatnonzero(visible(windows, context)).max()
+    assert load("alternating-reach")(np.array(windows)) == farthest
+    if windows:
+        layers = [{"window": window} for window in windows]
+        stack = Stack.build(context=context, n_blocks=len(windows), attention=layers)
+        assert reaches(stack)[-1] == farthest
+        with_global = [*layers[1:], {}]
+        everywhere = Stack.build(context=context, n_blocks=len(windows), attention=with_global)
+        assert reaches(everywhere)[-1] == context - 1
 
 
 @given(depth=st.integers(1, 4), w=st.integers(1, 6), seed=SEEDS, shift=st.integers(1, 20))
@@ -107,6 +124,17 @@ def test_outputs_are_shift_invariant_from_the_stated_position(
 def test_chunks_count_their_keys(i: int, chunk: int) -> None:
     keys = Attention(chunk=chunk).key_range([i, i + chunk], 10**7).n_keys
     assert load("chunk-keys")(i, chunk) == keys[0] == keys[1]
+
+
+@given(chunk=st.integers(1, 12), depth=st.integers(1, 4))
+@settings(max_examples=20, deadline=None)
+def test_reach_never_leaves_a_chunk(chunk: int, depth: int) -> None:
+    heard = np.arange(40) == 0
+    same = np.arange(40)[:, None] // chunk == np.arange(40) // chunk
+    for _ in range(depth):
+        heard = (np.tri(40, dtype=bool) & same) @ heard
+    stack = Stack.build(context=40, n_blocks=depth, attention={"chunk": chunk})
+    assert np.flatnonzero(heard).max() == reaches(stack)[-1] == chunk - 1
 
 
 # Rulers
@@ -150,6 +178,60 @@ def test_information_is_the_limit_of_the_rulers() -> None:
     information = load("ruler-fisher")(d, shared(n, n), noise, slope)
     assert linear**2 + cue**2 == pytest.approx(information, rel=5e-3)
     assert load("ruler-scaling")(d, n, gain, gain) == pytest.approx(information, rel=5e-3)
+
+
+@pytest.mark.parametrize(("depth", "sigma"), [(1, 0.0), (1, 1.0), (3, 0.0), (3, 0.8), (6, 0.5)])
+def test_rulers_grow_with_depth_as_stated(depth: int, sigma: float) -> None:
+    d, gain = 4096, 0.4
+    stack = Stack.build(
+        context=2**17, d_model=d, n_heads=1, n_blocks=depth, mlp={"kind": "none"},
+        norm={"placement": "none"},
+        init={"score_std": sigma, "attention_gain": gain, "embedding_var": 1.0},
+    )  # fmt: skip
+    found = mean_field.predict(stack, keep="full").isel(depth=-1)
+    node = int(np.searchsorted(found["query"].values, 60_000))
+    at = found["query"].values[[node - 2, node + 2]] + 1.0
+    n, step = np.sqrt(at.prod()), np.log(at[1] / at[0])
+    q = found["Q"].values[np.ix_([node - 2, node + 2], [node - 2, node + 2])]
+    mean_part = (q[0, 0] + q[1, 1] - 2 * q[0, 1]) / step**2
+    k = found["K"].values[[node - 2, node + 2], [node - 2, node + 2]]
+    information = d * (mean_part + (np.log(k[1] / k[0]) / step) ** 2 / 2)
+    column = np.concatenate([[0.0], load("averaging-asymptotics")(depth, n) * n])
+    rates = np.concatenate([[0.0], column[:-1] - column[1:]])  # r_m, from m = 0
+    expected = load("ruler-depth")(d, n, depth, gain, sigma, rates[: depth + 1])
+    assert information == pytest.approx(expected, rel=0.03)
+
+
+def test_conditioned_kernels_are_those_of_sampled_heads() -> None:
+    context, at, depth = 32, 12, 3
+    stack = Stack.build(
+        context=context, d_model=512, n_heads=16, n_blocks=depth, mlp={"kind": "none"},
+        init={"score_std": 1.3, "attention_gain": 1.0, "embedding_var": 1.0},
+    )  # fmt: skip
+    grid = dense_grid(context)
+    closed = [
+        block.after.other["first"].pairs[at]
+        for block in run(stack, grid, conditioned_state(stack, grid, at, context - 1))
+    ]
+    chains = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        kernels = {"K": np.eye(context), "Q": np.zeros((context, context))}
+        kernels["Q"][[0, at], [0, at]] = 1.0
+        rows = []
+        for block in range(depth):
+            read = normalised(kernels, stack.norm.eps)
+            written, _ = sampled.attention(
+                Heads.of(stack, block), read | {"Q_common": read["Q"]}, 192, 2, rng
+            )
+            kernels = {name: kernel + written[name] for name, kernel in kernels.items()}
+            rows.append(kernels["Q"][at])
+        chains.append(rows)
+    mean = np.mean(chains, 0)
+    error = np.std(chains, 0, ddof=1) / np.sqrt(len(chains))
+    off = np.abs(np.array(closed) - mean)
+    # the query, what it shares with BOS, and with all others; Gaussian errors of 8 chains
+    assert np.mean(off > 3 * error + 0.02 * np.abs(mean)) < 0.02
 
 
 # Precision
@@ -228,7 +310,80 @@ def test_a_rounding_error_keeps_its_cosine(h: float) -> None:
     assert load("rounding-error")(h) == pytest.approx(np.cos(x).mean(), rel=1e-7)
 
 
+@given(bits=st.sampled_from([8, 11, 24]), shift=st.integers(0, 10**6), seed=SEEDS)
+@settings(max_examples=20, deadline=None)
+def test_no_score_is_off_by_more_than_the_bound(bits: int, shift: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    p = 16
+    w = 1e4 ** (-np.arange(p) / p)
+    q, k = (rounded(x, bits) for x in rng.normal(size=(2, 2, p)))
+
+    def score(m: float, n: float) -> float:
+        turned = []
+        for x, at in ((q, m), (k, n)):
+            angle = rounded(at * w, bits)
+            c, s = rounded(np.cos(angle), bits), rounded(np.sin(angle), bits)
+            first = rounded(rounded(x[0] * c, bits) - rounded(x[1] * s, bits), bits)
+            second = rounded(rounded(x[0] * s, bits) + rounded(x[1] * c, bits), bits)
+            turned.append(np.concatenate([first, second]))
+        total = 0.0
+        for product in rounded(turned[0] * turned[1], bits):
+            total = float(rounded(np.array(total + product), bits))
+        return total
+
+    m, n = rng.integers(0, 2**7, 2)
+    exact = ((q[0] + 1j * q[1]) * np.conj((k[0] + 1j * k[1]) * np.exp(1j * (n - m) * w))).real.sum()
+    norms = np.hypot(*q), np.hypot(*k)
+    for place in (0.0, float(shift)):
+        bound = load("precision-bound")(*norms, w, m + place, n + place, p, bits)
+        assert abs(score(m + place, n + place) - exact) <= bound * (1 + 2.0 ** (6 - bits))
+
+
+@given(count=st.integers(1, 10**6), alarm=st.floats(1e-12, 0.1))
+def test_the_tail_of_rounding_errors(count: int, alarm: float) -> None:
+    z = load("precision-tail")(count, alarm)
+    assert 2 * count * np.exp(-(z**2) / 2) == pytest.approx(alarm, rel=1e-8)
+
+
+def test_sums_of_rounding_errors_stay_below_the_tail() -> None:
+    rng = np.random.default_rng(2)
+    weights = rng.exponential(size=12)
+    error = rng.uniform(-0.5, 0.5, (400_000, 12)) @ weights
+    rms = np.sqrt((weights**2).sum() / 12)
+    for alarm in (0.3, 0.01, 1e-3):
+        beyond = np.mean(np.abs(error) > load("precision-tail")(1, alarm) * rms)
+        assert beyond <= alarm
+
+
 # The residual leak
+
+
+def test_predictions_sum_the_second_moment_over_the_band() -> None:
+    context, block, m = 24, 3, 0.7
+    stack = Stack.build(
+        context=context, d_model=1024, n_heads=8, n_blocks=block, mlp={"kind": "none"},
+        attention={"alignment": m}, init={"score_std": 1.1, "attention_gain": 0.8},
+    )  # fmt: skip
+    found = mean_field.predict(stack, keep="full")
+    before = found.isel(depth=block - 1)
+    norm = 1 / np.sqrt(np.diag(before["K"]) + stack.norm.eps)
+    c, d = (before[name].values * np.outer(norm, norm) for name in ("K", "Q"))
+    rope = stack.attention[0].rope
+    assert rope is not None
+    size = stack.d_head
+    sigma = stack.score_std(block - 1)
+    square, count = 0.0, 0
+    for delta in range(1, context // 2 + 1):
+        i = np.arange(delta, context)
+        j, kernel = i - delta, rope.kernel(delta, size, context)
+        rows, keys = np.ix_(i, i), np.ix_(j, j)
+        moment = load("residual-leak")(
+            m, sigma, c[i, j][:, None], c[i, j], d[rows], d[keys], 0.0, 0.0, kernel, kernel, 1.0,
+            0.0, size / 2,
+        )  # fmt: skip
+        square += np.trace(moment) - moment.mean() * i.size
+        count += i.size
+    assert float(found["leak_residual"][-1]) ** 2 == pytest.approx(square / count, rel=1e-6)
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.6])

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ropeleak.catalog import load as load_stack
 from ropeleak.spec import Rope
 from ropeleak.theory.theorems import load
 
@@ -38,6 +39,37 @@ def test_scores_are_those_of_turned_vectors_at_all_shifts(
         assert abs(turned.real.sum() - found) <= allowed
 
 
+ANGLE = st.floats(-1e7, 1e7)
+
+
+@given(a=ANGLE, b=ANGLE)
+def test_the_group_law_is_that_of_matrices(a: float, b: float) -> None:
+    def rotation(x: float) -> np.ndarray:
+        return np.array([[np.cos(x), -np.sin(x)], [np.sin(x), np.cos(x)]])
+
+    # the angle b - a is rounded by what a spacing of its terms is
+    np.testing.assert_allclose(
+        load("rope-group-law")(a, b), rotation(a).T @ rotation(b), atol=1e-15 + 3e-16 * abs(b - a)
+    )
+
+
+@given(i=POSITION, j=POSITION, w=st.floats(-3, 3), start=st.floats(-3, 3))
+def test_linear_phases_turn_by_the_offset(i: int, j: int, w: float, start: float) -> None:
+    with mpmath.workdps(40):
+        angle = mpmath.mpf(start) - mpmath.mpf(0.5) + mpmath.mpf(w) * (i - j)
+        exact = complex(mpmath.expj(angle))
+    found = load("rope-converse")(start, 0.5, w, i, j)
+    assert abs(found - exact) < 1e-8
+
+
+@pytest.mark.parametrize("rule", [lambda i: np.sqrt(i), lambda i: i / (1 + 1e-3 * i)])
+def test_phases_that_are_not_linear_are_not_relative(rule) -> None:  # type: ignore[no-untyped-def]
+    i = np.arange(50.0)
+    apart = np.exp(1j * (rule(i[:, None] + 3) - rule(i)))
+    same_offset = np.diagonal(apart)
+    assert np.ptp(np.angle(same_offset / same_offset[0])) > 1e-3
+
+
 @given(delta=st.integers(0, 10**7), p=PAIRS, base=st.floats(2, 1e7))
 @settings(max_examples=40, deadline=None)
 def test_the_kernel_is_right_to_long_offsets(delta: int, p: int, base: float) -> None:
@@ -65,11 +97,11 @@ def test_short_offsets_follow_the_taylor_coefficients(m: int) -> None:
     )
 
 
-@given(delta=st.floats(2, 1e6), base=st.floats(100, 1e7))
+@given(delta=st.floats(2, 1e7), base=st.floats(100, 1e7))
 @settings(max_examples=30, deadline=None)
 def test_long_offsets_follow_the_cosine_integrals(delta: float, base: float) -> None:
-    mpmath.mp.dps = 30
-    exact = (mpmath.ci(delta) - mpmath.ci(mpmath.mpf(delta) / base)) / mpmath.log(base)
+    with mpmath.workdps(30):
+        exact = (mpmath.ci(delta) - mpmath.ci(mpmath.mpf(delta) / base)) / mpmath.log(base)
     assert load("rope-kernel-decay")(delta, base) == pytest.approx(
         float(exact), rel=1e-8, abs=1e-12
     )
@@ -89,12 +121,30 @@ def test_the_kernel_keeps_its_root_mean_square() -> None:
     assert abs(squares.mean() - load("rope-kernel-rms")(p)) < 4 * error
 
 
+@given(p=PAIRS, base=st.floats(2, 1e7))
+def test_a_pair_turns_once_in_its_wavelength(p: int, base: float) -> None:
+    wave = load("rope-wavelengths")(np.arange(p), p, base)
+    np.testing.assert_allclose(wave * frequencies(p, base), 2 * np.pi, rtol=1e-13)
+    whole = np.flatnonzero(wave <= 999)  # a text of 1000 tokens holds their whole turn
+    place = p * np.log(999 / (2 * np.pi)) / np.log(base)
+    assert whole.size == min(int(np.floor(place)) + 1, p)
+
+
+@given(trained=st.integers(2, 3000), p=st.integers(1, 24), base=st.floats(2, 1e7))
+@settings(max_examples=40, deadline=None)
+def test_unseen_angles_are_counted(trained: int, p: int, base: float) -> None:
+    w = frequencies(p, base)
+    # what is covered of the circle, from the largest angle of every pair
+    covered = np.array([min((trained - 1) * x, 2 * np.pi) for x in w]) / (2 * np.pi)
+    found = load("rope-unseen")(trained, w, p)
+    assert found == pytest.approx(1 - covered.mean(), rel=1e-8, abs=1e-12)
+
+
 @given(trained=st.integers(10, 10**5), base=st.floats(1e5, 1e7))
 @settings(max_examples=20, deadline=None)
-def test_unseen_angles_are_counted(trained: int, base: float) -> None:
-    w = frequencies(200_000, base)
-    unseen = np.maximum(1 - (trained - 1) * w / (2 * np.pi), 0).mean()
-    assert load("rope-unseen")(float(trained), base) == pytest.approx(unseen, abs=1e-5)
+def test_many_pairs_leave_the_closed_form_unseen(trained: int, base: float) -> None:
+    exact = load("rope-unseen")(trained, frequencies(200_000, base), 200_000)
+    assert load("rope-unseen-comb")(float(trained), base) == pytest.approx(exact, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +155,44 @@ def test_dynamic_scaling_breaks_by_the_measured_size(after: int, measured: float
     gap = rope.inverse_frequencies(128, after) - rope.inverse_frequencies(128, 2048)
     change = load("rope-break")(1.0, np.arange(1024)[:, None] * gap, 64)
     assert np.sqrt((change**2).mean()) == pytest.approx(measured, rel=0.05)
+
+
+def test_longrope_breaks_by_the_measured_size() -> None:
+    rope = load_stack("phi-3.5-mini-instruct", 4096).attention[0].rope
+    assert rope is not None and rope.short_factor is not None and rope.long_factor is not None
+    short, long = (np.array(factors) for factors in (rope.short_factor, rope.long_factor))
+    gap = load("rope-switch")(rope.base ** (-np.arange(short.size) / short.size), short, long)
+    jump = rope.inverse_frequencies(96, 4097) - rope.inverse_frequencies(96, 4096)
+    np.testing.assert_allclose(gap, jump, rtol=1e-9, atol=1e-15)
+    # RMS of 4000 random pairs with logit deviation 1.39, offsets below 1024
+    assert load("rope-break-mean")(1.39, gap, gap.size, 1024) == pytest.approx(1.61, rel=0.05)
+
+
+@given(p=PAIRS, base=st.floats(2, 1e7), count=st.integers(1, 3000), scale=st.floats(0.01, 4))
+@settings(max_examples=40, deadline=None)
+def test_breaks_over_a_range_are_the_mean_of_breaks(
+    p: int, base: float, count: int, scale: float
+) -> None:
+    gap = frequencies(p, base) * (1 / scale - 1)
+    each = load("rope-break")(1.3, np.arange(count)[:, None] * gap, p)
+    found = load("rope-break-mean")(1.3, gap, p, count)
+    assert found == pytest.approx(np.sqrt((each**2).mean()), rel=1e-8, abs=1e-9)
+
+
+@given(j=st.integers(0, 10**7), offset=st.integers(0, 1000), seed=SEEDS, p=PAIRS)
+@settings(max_examples=20, deadline=None)
+def test_mixed_caches_break_by_the_key_and_not_the_offset(
+    j: int, offset: int, seed: int, p: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    old, new = frequencies(p, 1e4), frequencies(p, 3e4)
+    q, k = rng.normal(size=(2, 4000, p)) + 1j * rng.normal(size=(2, 4000, p))
+    fresh = (q * k.conj() * np.exp(1j * offset * new)).real.sum(1)
+    stale = (q * k.conj() * np.exp(1j * (offset * new + j * (new - old)))).real.sum(1)
+    square = ((stale - fresh) / np.sqrt(2 * p)) ** 2
+    error = square.std() / np.sqrt(square.size)
+    expected = load("rope-cache")(1.0, j, new - old, p) ** 2
+    assert abs(square.mean() - expected) < 5 * error + 1e-12
 
 
 @given(seed=SEEDS, p=PAIRS)

@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
-from scipy.special import expit
+from scipy.special import expit, roots_genlaguerre
 from scipy.stats import norm
 
-from ropeleak.theory.softmax import softmax_moments
+from ropeleak.theory.softmax import chi_square_nodes, row_moments, softmax_moments
 from ropeleak.theory.theorems import load
+from tests.theory.theorems import brute
 
 SIGMA = st.floats(0, 3)
-KEYS = st.integers(1, 10**6)
+KEYS = st.floats(0, 6).map(lambda digits: round(10**digits))
 NULL_KEY = (
     "null-key-denominator", "null-key-row-sum", "null-key-row-sum-square", "null-key-participation",
 )  # fmt: skip
@@ -37,7 +38,35 @@ def test_two_keys_are_one_ordinary_integral(sigma: float) -> None:
     assert load("participation-ratio")(1, sigma) == pytest.approx(1, rel=1e-8)
 
 
-@pytest.mark.parametrize(("n", "sigma"), [(3, 0.3), (6, 1.6), (1000, 2.5), (10**6, 3.0)])
+@given(n=KEYS, sigma=SIGMA)
+@settings(max_examples=40, deadline=None)
+def test_rows_are_what_brute_force_finds(n: int, sigma: float) -> None:
+    exact = brute.row(n, sigma)
+    assert load("log-denominator")(n, sigma) == pytest.approx(exact.log_z, rel=1e-8, abs=1e-11)
+    assert load("participation-ratio")(n, sigma) == pytest.approx(exact.participation, rel=1e-8)
+    assert load("mask-gradient")(n, sigma) == pytest.approx(exact.gradient, rel=1e-8)
+
+
+@given(n=KEYS, sigma=SIGMA, logit=st.floats(-6, 6))
+@settings(max_examples=30, deadline=None)
+def test_rows_beside_a_null_key_are_what_brute_force_finds(
+    n: int, sigma: float, logit: float
+) -> None:
+    exact = brute.row(n, sigma, null=np.exp(logit))
+    for name, value in zip(NULL_KEY, exact, strict=False):
+        assert load(name)(n, sigma, logit) == pytest.approx(value, rel=1e-8), name
+
+
+@given(n=KEYS, sigma=SIGMA, own=SIGMA)
+@settings(max_examples=30, deadline=None)
+def test_one_key_unlike_the_others_is_what_brute_force_finds(
+    n: int, sigma: float, own: float
+) -> None:
+    exact = brute.row(n, sigma, own=own)
+    assert load("key-share")(n, sigma, own) == pytest.approx(exact.one_key, rel=1e-8)
+
+
+@pytest.mark.parametrize(("n", "sigma"), [(6, 1.6)])
 def test_many_keys_agree_with_high_precision(n: int, sigma: float) -> None:
     with mpmath.workdps(22):
         spread = mpmath.mpf(sigma)
@@ -112,6 +141,19 @@ def test_denominator_participation_and_gradient_hang_together(n: int, sigma: flo
     assert load("mask-gradient")(n, sigma) == pytest.approx(-falls, rel=1e-5)
 
 
+@given(sigma=st.floats(0, 2.2), more=st.floats(1, 1e3))
+@settings(max_examples=40, deadline=None)
+def test_series_are_good_from_the_stated_number_of_keys(sigma: float, more: float) -> None:
+    n = max(3 * np.exp(2 * sigma**2), 2) * more
+    assert load("log-denominator-series")(n, sigma) == pytest.approx(
+        load("log-denominator")(n, sigma), abs=0.01
+    )
+    n = (100 + 5 * np.exp(3 * sigma**2)) * more
+    assert load("participation-series")(n, sigma) == pytest.approx(
+        load("participation-ratio")(n, sigma), rel=0.01
+    )
+
+
 @given(sigma=st.floats(0, 1.2), n=st.integers(2000, 10**6))
 @settings(max_examples=40, deadline=None)
 def test_series_are_right_for_many_keys(sigma: float, n: int) -> None:
@@ -152,7 +194,7 @@ def test_arguments_are_broadcast() -> None:
 @settings(max_examples=30, deadline=None)
 def test_moments_of_the_denominator(n: int, sigma: float, size: int) -> None:
     exact = np.expm1(sigma**2) / n
-    assert load("denominator-moments")(n, sigma) == pytest.approx(exact, rel=1e-8, abs=1e-18)
+    assert load("denominator-moments")(n, sigma) == pytest.approx(exact, rel=1e-8, abs=0)
     mean = n * float(
         mpmath.quad(
             lambda w: mpmath.exp(sigma**2 * w / 2)
@@ -162,6 +204,57 @@ def test_moments_of_the_denominator(n: int, sigma: float, size: int) -> None:
         )
     )  # fmt: skip
     assert load("finite-head")(n, sigma, size) == pytest.approx(mean, rel=1e-8)
+
+
+@given(n=KEYS, sigma=SIGMA, size=st.integers(16, 256))
+@settings(max_examples=8, deadline=None)
+def test_a_finite_head_is_a_mixture_over_the_querys_norm(n: int, sigma: float, size: int) -> None:
+    x, w = roots_genlaguerre(60, size / 2 - 1)
+    kept = w > 1e-20 * w.max()
+    deviation, w = sigma * np.sqrt(x[kept] / (size / 2)), w[kept] / w.sum()
+    for name, family in (
+        ("finite-head-denominator", "log-denominator"),
+        ("finite-head-participation", "participation-ratio"),
+    ):
+        exact = w @ load(family)(n, deviation)
+        found = load(name)(n, sigma, size)
+        assert found == pytest.approx(exact, rel=1e-8, abs=1e-10), name
+
+
+@pytest.mark.parametrize("size", [8, 64])
+def test_a_finite_head_is_what_sampling_and_predictions_find(size: int) -> None:
+    rng = np.random.default_rng(size)
+    n, sigma = 30, 1.2
+    q, k = rng.normal(size=(20_000, size)), rng.normal(size=(20_000, n, size))
+    score = sigma * np.einsum("ad,and->an", q, k) / np.sqrt(size)
+    z = np.exp(score).sum(1)
+    log_z, share = load("finite-head-denominator"), load("finite-head-participation")
+    for exact, sample in (
+        (log_z(n, sigma, size), np.log(z)),
+        (share(n, sigma, size), (np.exp(score) ** 2).sum(1) / z**2),
+    ):
+        assert abs(exact - sample.mean()) < 4.5 * sample.std() / np.sqrt(sample.size)
+    table = row_moments(np.array([float(n)]), np.array([sigma]), dof=size)
+    assert table.log_z.item() == pytest.approx(log_z(n, sigma, size), abs=2e-4)
+    assert table.participation.item() == pytest.approx(share(n, sigma, size), rel=2e-3)
+    assert chi_square_nodes(size)[1].sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("sigma", "within"), [(0.5, 0.003), (1.0, 0.015), (1.6, 0.07)])
+@pytest.mark.parametrize("n", [2, 6, 30])
+def test_rows_that_share_scores_choose_together(sigma: float, within: float, n: int) -> None:
+    rng = np.random.default_rng(n)
+    share = load("participation-ratio")(n, sigma)
+    first, fresh = rng.normal(size=(2, 60_000, n))
+    for rho in (0.0, 0.4, 0.8, 1.0):
+        second = rho * first + np.sqrt(1 - rho**2) * fresh
+        a, b = (np.exp(sigma * x) for x in (first, second))
+        together = (a * b).mean(1) / (a.sum(1) * b.sum(1))
+        expected = load("shared-choice")(n, n, share, rho)
+        error = together.std() / np.sqrt(together.size)
+        exact = rho in (0.0, 1.0)
+        allowed = 4.5 * error + (0.0 if exact else within * expected)
+        assert abs(together.mean() - expected) < allowed, rho
 
 
 def mask_leak(context: int) -> float:
