@@ -19,15 +19,24 @@ EPOCH = "1767225600"
 """Date that TeX puts into the PDF unless SOURCE_DATE_EPOCH says otherwise: the bytes stay the same."""
 
 
+TABLES: Mapping[str, Callable[[Material], str]] = {
+    "numbers.tex": numbers.rendered,
+    "table-ladder.tex": tables.ladder,
+    "table-reality.tex": tables.reality,
+    "table-training.tex": tables.training,
+    "table-ledger.tex": ledger.claims,
+    "table-plugs.tex": ledger.plugs,
+    "table-predecessors.tex": ledger.predecessors,
+    "table-reproducibility.tex": reproducibility.table,
+}
+"""What is generated beside theorems, by file."""
+
+
 def generated(material: Material) -> Iterator[tuple[str, str]]:
     """Yield the generated files, name and text."""
-    yield "numbers.tex", numbers.rendered(material)
     yield from theorems.files().items()
-    yield "table-ladder.tex", tables.ladder()
-    yield "table-reality.tex", tables.reality()
-    yield "table-training.tex", tables.training(material)
-    yield from ledger.files(material)
-    yield "table-reproducibility.tex", reproducibility.table(material)
+    for name, table in TABLES.items():
+        yield name, table(material)
 
 
 def build(budget: str, folder: Path, cache: Path, say: Say = print) -> Path:
@@ -79,7 +88,7 @@ def _telling(say: Say) -> Callable[[str, int, int], None]:
 
     def progress(what: str, done: int, wanted: int) -> None:
         nonlocal before
-        if what != before:
+        if what != before and wanted > 1:
             before = what
             say(f"  {what}")
 

@@ -1,7 +1,5 @@
 """The claims in the paper: their ledger, the predecessors and the plugs, as tables."""
 
-from collections.abc import Iterator
-
 from ropeleak.claims import names
 from ropeleak.claims.ledger import deciding, text
 from ropeleak.figures.recipe import escaped
@@ -10,13 +8,7 @@ from .material import Material
 from .tables import code, tabular
 
 
-def files(material: Material) -> Iterator[tuple[str, str]]:
-    """Yield the tables, name and text."""
-    yield "table-ledger.tex", table(material)
-    yield "table-plugs.tex", plugs(material)
-
-
-def table(material: Material) -> str:
+def claims(material: Material) -> str:
     """Return verdicts and the numbers that decide, a row per number."""
     rows = []
     for name in names():

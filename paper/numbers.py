@@ -13,6 +13,7 @@ from ropeleak.claims.rule import Verdict
 from ropeleak.claims.stacks import FACTOR
 
 from .material import Material, rms
+from .tables import ladder_depth
 from .training.questions import SOURCE_SHARE
 
 Text = Callable[[Material], str]
@@ -76,6 +77,10 @@ NUMBERS: Mapping[str, Text] = {
     "count-refuted": partial(_verdicts, "refuted"),
     "count-later": partial(_verdicts, "not at initialisation"),
     "ntk-removed": partial(_share, "ntk-suppresses", "NTK"),
+    "plugs-before": partial(_predicted, "plugs", "d′"),
+    "plugs-after": partial(_predicted, "plugs", "best d′"),
+    # The ladder
+    "ladder-depth": lambda material: str(ladder_depth()),
     # Real architectures
     "model-count": lambda material: str(len(material.models)),
     # Training

@@ -28,7 +28,7 @@ def code(name: str) -> str:
     return rf"\code{{{escaped(name)}}}"
 
 
-def ladder() -> str:
+def ladder(material: Material) -> str:
     """Return by how much the closed recursion is off the sampled one at most, by σ."""
     text = LADDER.read_text(encoding="utf-8")
     rows = []
@@ -42,7 +42,13 @@ def ladder() -> str:
     return tabular("r" * (len(names) + 1), [r"$\sigma$", *names], rows)
 
 
-def reality() -> str:
+def ladder_depth() -> int:
+    """Return the largest depth that the ladder compares."""
+    _, rows = markdown_table(LADDER.read_text(encoding="utf-8"))
+    return max(int(row[0]) for row in rows)
+
+
+def reality(material: Material) -> str:
     """Return how far predictions are from models of transformers, a row per family and scale."""
     text = REALITY.read_text(encoding="utf-8")
     rows: list[Row] = []
