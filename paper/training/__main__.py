@@ -37,11 +37,13 @@ def measure(chosen: argparse.Namespace) -> None:
 
 def summarise(chosen: argparse.Namespace) -> None:
     """Write what was measured to the files that are kept, and print the answers."""
+    from . import ledger
     from .pages import publish
     from .summary import collect
 
     results = collect(chosen.out)
     publish(results)
+    ledger.write(results)
     print(answers_table(results))
 
 

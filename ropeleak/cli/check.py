@@ -135,7 +135,7 @@ def check(
     seed: Annotated[int, typer.Option(metavar="N", help="Another one gives other cases.")] = 0,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Check whether rotary code of your own is relative; exit code 1 if it is not."""
+    """Check whether rotary code is relative: exit code 1 if not."""
     given = {
         "tables": tables, "axes": axes, "head_size": head_size or None, "heads": heads,
         "kv_heads": kv_heads, "window": window, "rope": rope, "changes": changes or None,

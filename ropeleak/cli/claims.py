@@ -41,7 +41,7 @@ def claims(
                      help="Save the figure of the one claim."),
     ] = None,
 ) -> None:  # fmt: skip
-    """Put the claims to the test: verdicts with the numbers that decide."""
+    """Put the claims to the test, each with a verdict."""
     from ropeleak.output import check_figure, check_writable
 
     if plot is not None:

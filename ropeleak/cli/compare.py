@@ -26,7 +26,7 @@ def compare(
         typer.Option(metavar="FILE.pdf|png|svg", show_default=False, help="Save the figure."),
     ] = None,
 ) -> None:
-    """Compare what is predicted with what is measured on random weights."""
+    """Compare prediction and measurement, with z-scores."""
     from ropeleak.results import load_stack
 
     from ._errors import INTERRUPTED

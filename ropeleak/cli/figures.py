@@ -55,7 +55,7 @@ def figures(
     ] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the figures and stop.")] = False,
 ) -> None:  # fmt: skip
-    """Draw figures for a paper: PDF, PNG, and a LaTeX float with the caption."""
+    """Draw figures for a paper, with captions in LaTeX."""
     # Many small products: threads of the linear algebra would wait for each other.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable, "1")

@@ -68,7 +68,7 @@ def measure(
         typer.Option(metavar="FILE.pdf|png|svg", show_default=False, help="Save the figure."),
     ] = None,
 ) -> None:
-    """Measure how much absolute position an architecture leaks, on random weights or given ones."""
+    """Measure what predict predicts, on random or given weights."""
     from ropeleak.results import load_stack, refuse_of_weights
     from ropeleak.weights.files import config_of
 

@@ -87,7 +87,7 @@ def predict(
         typer.Option(metavar="FILE.pdf|png|svg", show_default=False, help="Save the figure."),
     ] = None,
 ) -> None:  # fmt: skip
-    """Predict how much absolute position an architecture leaks before training."""
+    """Predict how much position an architecture leaks."""
     stacks = architectures(model, context, changes or [], vs or [], vs_changes or [])
     outputs = output_paths(out, plot, len(stacks), model)
 

@@ -114,7 +114,7 @@ def sweep(
                      " tcp://10.0.0.1:8786."),
     ] = None,
 ) -> None:  # fmt: skip
-    """Predict or measure every combination of architectures and values of their fields."""
+    """Predict or measure every combination of models and settings."""
     from ropeleak.output import check_figure, check_writable
 
     if plot is not None:

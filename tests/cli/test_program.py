@@ -159,3 +159,11 @@ def test_a_full_disk_behind_standard_output_is_one_sentence() -> None:
         done = run("models", stdout=full.fileno())
     assert done.returncode == 2
     assert done.stderr == "error: standard output: No space left on device\n"
+
+
+def test_help_says_what_every_command_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    out = subprocess.run(
+        [sys.executable, "-m", "ropeleak", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "..." not in out.split("Commands:")[1]
