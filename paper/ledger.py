@@ -26,3 +26,8 @@ def plugs(material: Material) -> str:
     header, *rows = material.finding("plugs").evidence.table
     escape = [[escaped(cell) for cell in row] for row in (header, *rows)]
     return tabular("lrrrrll", escape[0], escape[1:])
+
+
+def predecessors(material: Material) -> str:
+    """Return what was found of results of the literature."""
+    return tabular("l", ("result",), [])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from paper.training.questions import QUESTIONS, Answer
 from paper.training.results import Results
 from ropeleak import catalog
 from ropeleak.claims import load as load_claim
@@ -76,6 +77,11 @@ class Material:
     def trained(self) -> Results:
         """What was measured of trained decoders."""
         return Results.load()
+
+    def answer(self, question: str) -> Answer:
+        """Return the answer to a question about trained decoders."""
+        asked = next(each for each in QUESTIONS if each.id == question)
+        return asked.answer(self.trained)
 
     @cached_property
     def models(self) -> tuple[str, ...]:

@@ -8,15 +8,29 @@ from functools import partial
 
 from ropeleak.claims import names as claim_names
 from ropeleak.claims.fifty_vs_hundred import PAIR
-from ropeleak.claims.number import Number
+from ropeleak.claims.number import Number, mean_of
+from ropeleak.claims.plugs import CHOICES
 from ropeleak.claims.rule import Verdict
 from ropeleak.claims.stacks import FACTOR
 
 from .material import Material, rms
 from .tables import ladder_depth
-from .training.questions import SOURCE_SHARE
+from .training.architectures import BASELINE
+from .training.intervals import Interval
+from .training.questions import SOURCE_SHARE, ranked, ranked_position
+from .training.results import Results
 
 Text = Callable[[Material], str]
+
+
+LEAKS = ("mask", "residual")
+"""Quantities of trained models that are given as means over blocks, not after the last."""
+
+
+def interval(found: Interval) -> str:
+    """Return a number and the ends of its 95% interval, for use inside a formula."""
+    value, low, high = (f"{end:.2g}" for end in (found.value, found.low, found.high))
+    return rf"{value}\,[{low},{high}]"
 
 
 def shown(number: Number) -> str:
@@ -56,6 +70,29 @@ def _trained(dim: str, material: Material) -> int:
     return int(material.trained.trained.sizes[dim])
 
 
+def _answer(question: str, material: Material) -> str:
+    """Return the number of a question about trained models with its interval."""
+    return interval(material.answer(question).number)
+
+
+def _share_of(question: str, material: Material) -> str:
+    """Return the number of a question as a percentage with its interval."""
+    found = material.answer(question).number
+    return interval(Interval(*(100 * value for value in found))) + r"\,\%"
+
+
+def _before(rank: Callable[[Results], Interval], material: Material) -> str:
+    """Return how well the prediction ranks models at the first step."""
+    return interval(rank(material.trained))
+
+
+def _baseline(name: str, step: int, material: Material) -> str:
+    """Return a quantity of the trained baseline with its standard error over seeds."""
+    values = material.trained.of(name, BASELINE, step)
+    each = values.mean(axis=1) if name in LEAKS else values[:, -1]
+    return shown(mean_of(each))
+
+
 NUMBERS: Mapping[str, Text] = {
     # The two holes
     "mask-leak-rms": partial(_leak, "mask"),
@@ -79,6 +116,7 @@ NUMBERS: Mapping[str, Text] = {
     "ntk-removed": partial(_share, "ntk-suppresses", "NTK"),
     "plugs-before": partial(_predicted, "plugs", "d′"),
     "plugs-after": partial(_predicted, "plugs", "best d′"),
+    "plugs-searched": lambda material: str(2 ** len(CHOICES)),
     # The ladder
     "ladder-depth": lambda material: str(ladder_depth()),
     # Real architectures
@@ -86,6 +124,20 @@ NUMBERS: Mapping[str, Text] = {
     # Training
     "trained-architectures": lambda material: str(_trained("architecture", material)),
     "trained-seeds": lambda material: str(_trained("seed", material)),
+    "trained-steps": lambda material: str(material.trained.trained["step"].values[-1]),
+    "ranks-mask-initial": partial(_before, partial(ranked, hole="mask", step=0)),
+    "ranks-residual-initial": partial(_before, partial(ranked, hole="residual", step=0)),
+    "ranks-position-initial": partial(_before, partial(ranked_position, step=0)),
+    "ranks-mask": partial(_answer, "ranks-mask"),
+    "ranks-residual": partial(_answer, "ranks-residual"),
+    "ranks-position": partial(_answer, "ranks-position"),
+    "mask-initial": partial(_baseline, "mask", 0),
+    "mask-trained": partial(_baseline, "mask", -1),
+    "residual-initial": partial(_baseline, "residual", 0),
+    "residual-trained": partial(_baseline, "residual", -1),
+    "probe-initial": partial(_baseline, "d_prime", 0),
+    "probe-trained": partial(_baseline, "d_prime", -1),
+    "removed-random": partial(_share_of, "bos-anchor: random bytes"),
     "trained-runs": lambda material: str(
         _trained("architecture", material) * _trained("seed", material)
     ),

@@ -79,7 +79,7 @@ def build(folder: Path, name: str = "main") -> Path:
                          check=False)  # fmt: skip
     log = folder / f"{name}.log"
     text = log.read_text(encoding="latin-1") if log.exists() else run.stdout
-    found = list(complaints(text))
+    found = sorted(complaints(text), key=lambda line: not line.startswith("!"))  # errors first
     if run.returncode and not found:
         found = run.stdout.strip().splitlines()[-1:]
     if found:
