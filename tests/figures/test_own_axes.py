@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from ropeleak import Result, RopeleakError, Stack, predict
+from ropeleak.claims.interventions import TABLE
 from ropeleak.figures import beacon, bos, denominator, leaks, load, names, plugs, ruler, training
 from ropeleak.figures.bench import Bench
 from ropeleak.figures.recipe import Recipe, escaped
@@ -61,7 +62,7 @@ def test_a_ruler_can_be_drawn_on_own_axes(result: Result) -> None:
 def test_own_architectures_can_be_drawn(
     name: str, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plugs, "TABLE", plugs.TABLE[:4])
+    monkeypatch.setattr(plugs, "TABLE", TABLE[:4])
     files = load(name).write(bench, tmp_path, ["svg"])
     assert [file.name for file in files] == [f"{name}.svg", f"{name}.tex"]
     if name not in ("architectures", "plugs"):

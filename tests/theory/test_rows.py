@@ -8,7 +8,7 @@ from ropeleak import Stack, predict
 from ropeleak.theory.scores import capped, uncapped
 from ropeleak.theory.softmax import chi_square_nodes, softmax_moments
 
-N = np.arange(1, 33)
+N = np.arange(1.0, 33.0)
 
 
 def first_block(variance: float, placement: str, **softmax: object) -> Stack:

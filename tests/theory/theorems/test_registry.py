@@ -83,7 +83,7 @@ def test_its_words_are_plain(theorem: Theorem) -> None:
 
 
 def test_the_document_holds_all() -> None:
-    text = document([load(name).latex() for name in TABLE])
+    text = document([load(name) for name in TABLE])
     assert text.count(r"\begin{theorem}") == len(TABLE)
     assert text.rstrip().endswith(r"\end{document}")
 
