@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ropeleak.errors import RopeleakError
 
-from . import build, reproducibility
+from . import build, reproducibility, tex
 from .material import Material
 
 OUT = Path(__file__).parents[1] / "out" / "paper"
@@ -21,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=("build", "reproduce"))
     parser.add_argument("--budget", choices=("small", "full"), default="small",
                         help="of build; reproduce is always full")  # fmt: skip
+    parser.add_argument("--tex", choices=("needed", "optional"), default="needed",
+                        help="optional: without TeX make all that it would typeset")  # fmt: skip
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the PDF")
     chosen = parser.parse_args(arguments)
     # Many small products: threads of the linear algebra would wait for each other.
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start = time.monotonic()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        build.build(budget, folder, cache)
+        build.build(budget, folder, cache, typeset=chosen.tex == "needed" or tex.available())
         if chosen.command == "reproduce":
             target = folder / "manifest.json"
             reproducibility.manifest(

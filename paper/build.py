@@ -16,7 +16,7 @@ from .sources import SOURCE
 Say = Callable[[str], None]
 
 EPOCH = "1767225600"
-"""Date that TeX puts into the PDF unless SOURCE_DATE_EPOCH says otherwise: the bytes stay the same."""
+"""Date of the PDF unless SOURCE_DATE_EPOCH gives another: its bytes stay the same."""
 
 
 TABLES: Mapping[str, Callable[[Material], str]] = {
@@ -32,6 +32,9 @@ TABLES: Mapping[str, Callable[[Material], str]] = {
 """What is generated beside theorems, by file."""
 
 
+DOCUMENTS = ("supplement", "main")
+
+
 def generated(material: Material) -> Iterator[tuple[str, str]]:
     """Yield the generated files, name and text."""
     yield from theorems.files().items()
@@ -39,8 +42,10 @@ def generated(material: Material) -> Iterator[tuple[str, str]]:
         yield name, table(material)
 
 
-def build(budget: str, folder: Path, cache: Path, say: Say = print) -> Path:
-    """Make the paper and return its PDF.
+def build(
+    budget: str, folder: Path, cache: Path, *, typeset: bool = True, say: Say = print
+) -> None:
+    """Write sources, figures and what is generated into a folder, and typeset the paper there.
 
     Parameters
     ----------
@@ -50,6 +55,8 @@ def build(budget: str, folder: Path, cache: Path, say: Say = print) -> Path:
         Where sources, figures and the PDF are put.
     cache
         Where numbers are kept and taken up again.
+    typeset
+        Whether to run TeX on paper and supplement.
     say
         Called with a line for each step.
 
@@ -58,7 +65,8 @@ def build(budget: str, folder: Path, cache: Path, say: Say = print) -> Path:
     RopeleakError
         If TeX is missing or fails, or its log complains.
     """
-    tex.require()
+    if typeset:
+        tex.require()
     start = time.monotonic()
     material = Material(budget, cache, _telling(say))
     shutil.copytree(SOURCE, folder, dirs_exist_ok=True)
@@ -71,15 +79,21 @@ def build(budget: str, folder: Path, cache: Path, say: Say = print) -> Path:
         with atomic(folder / "generated" / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     say("numbers, tables and theorems")
-    pdf = tex.build(folder)
-    say(f"{pdf} ({tex.pages(pdf)} pages, {time.monotonic() - start:.0f} s)")
-    return pdf
+    with atomic(folder / "supplement.tex") as temporary:
+        temporary.write_text(theorems.supplement(), encoding="utf-8")
+    if not typeset:
+        say(f"{folder}: all but the PDFs ({time.monotonic() - start:.0f} s)")
+        return
+    for name in DOCUMENTS:
+        pdf = tex.build(folder, name)
+        say(f"{pdf} ({tex.pages(pdf)} pages, {time.monotonic() - start:.0f} s)")
 
 
 def outputs(folder: Path) -> Mapping[str, Path]:
     """Return the files that a build leaves, by name: figures, generated parts, the PDF."""
     files = [*(folder / "figures").iterdir(), *(folder / "generated").iterdir()]
-    return {str(file.relative_to(folder)): file for file in [*sorted(files), folder / "main.pdf"]}
+    files = [*sorted(files), *(folder / f"{name}.pdf" for name in DOCUMENTS)]
+    return {str(file.relative_to(folder)): file for file in files}
 
 
 def _telling(say: Say) -> Callable[[str, int, int], None]:

@@ -25,7 +25,7 @@ def plugs(material: Material) -> str:
     """Return what interventions leave."""
     header, *rows = material.finding("plugs").evidence.table
     escape = [[escaped(cell) for cell in row] for row in (header, *rows)]
-    return tabular("lrrrrll", escape[0], escape[1:])
+    return tabular("lrrrrp{2.2cm}p{3.9cm}", escape[0], escape[1:])
 
 
 def predecessors(material: Material) -> str:

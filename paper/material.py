@@ -1,4 +1,4 @@
-"""`Material`: all that the paper's numbers, tables and figures are made from, each computed once."""
+"""`Material`: what the paper's numbers, tables and figures are made from, each computed once."""
 
 import os
 from functools import cached_property

@@ -8,7 +8,7 @@ from typing import NamedTuple
 SOURCE = Path(__file__).parent / "source"
 FORMULA = re.compile(r"\$[^$]*\$|\\\[.*?\\\]|\\begin\{(equation|align)\*?\}.*?\\end\{\1\*?\}", re.S)
 NAMES = re.compile(
-    r"\\(?:label|ref|cite[tp]?|input|includegraphics|val|bibliographystyle|bibliography"
+    r"\\(?:label|ref|cite[tp]?|input|includegraphics|val|bibliographystyle|bibliography|supplement"
     r"|documentclass|usepackage|graphicspath)\*?(?:\[[^\]]*\])*\{[^}]*\}"
 )
 """Commands whose arguments are names."""

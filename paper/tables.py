@@ -11,14 +11,21 @@ from .training.questions import QUESTIONS
 
 DOCS = Path(__file__).parents[1] / "docs"
 LADDER, REALITY = DOCS / "ladder.md", DOCS / "reality.md"
+SYMBOLS = {
+    "k_diag": "$K_{ii}$", "q_diag": "$Q_{ii}$", "bos_part": r"\BOS", "log_z": r"$\E\ln Z_i$",
+    "sink": "$a_{i0}$", "sink_excess": "sink", "participation": "$P_i$",
+    "leak_mask": "mask", "leak_residual": "residual",
+}  # fmt: skip
+"""What quantities are called at the head of a column."""
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 Row = Sequence[str]
 
 
-def tabular(columns: str, header: Row, rows: Iterable[Row]) -> str:
-    """Return a table of cells that are LaTeX already."""
+def tabular(columns: str, header: Row, rows: Iterable[Row], above: Row = ()) -> str:
+    """Return a table of cells that are LaTeX already; ``above`` stands over the header."""
     lines = [rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule"]
+    lines += [_line(above)] if above else []
     lines += [_line(header), r"\midrule", *map(_line, rows), r"\bottomrule", r"\end{tabular}", ""]
     return "\n".join(lines)
 
@@ -38,7 +45,7 @@ def ladder(material: Material) -> str:
         header, cells = markdown_table(upper)
         worst = [max(map(_size, column)) for column in list(zip(*cells, strict=True))[1:]]
         rows.append([part.split("\n")[0].strip(), *(f"{value:.0f}" for value in worst)])
-    names = [code(name.strip("`")) for name in header[1:]]
+    names = [SYMBOLS[name.strip("`")] for name in header[1:]]
     return tabular("r" * (len(names) + 1), [r"$\sigma$", *names], rows)
 
 
@@ -49,15 +56,19 @@ def ladder_depth() -> int:
 
 
 def reality(material: Material) -> str:
-    """Return how far predictions are from models of transformers, a row per family and scale."""
+    """Return how far predictions are from models of transformers, scales of weights abreast."""
     text = REALITY.read_text(encoding="utf-8")
-    rows: list[Row] = []
+    found: dict[str, list[str]] = {}
+    above, header = [""], ["family"]
     for part in text.split("### Weights of standard deviation ")[1:]:
-        std = part.split("\n")[0].strip()
-        _, cells = markdown_table(part)
-        rows += [(code(row[0]), std, row[1], row[2], *map(_percent, row[3:])) for row in cells]
-    header = ("family", "std", r"$\sigma$", "draws", r"$K_{ii}$", r"\BOS", r"$a_{i0}$", "part.")
-    return tabular("lrrrrrrr", header, rows)
+        (_, _, _, *names), rows = markdown_table(part)
+        for family, size, _, *cells in rows:
+            found.setdefault(code(family), []).extend([size, *map(_percent, cells)])
+        width = len(names) + 1
+        above.append(rf"\multicolumn{{{width}}}{{c}}{{weights of {part.split()[0]}}}")
+        header += [r"$\sigma$", *(SYMBOLS[name.strip("`")] for name in names)]
+    rows = [(family, *cells) for family, cells in found.items()]
+    return tabular("l" + "r" * (len(header) - 1), header, rows, above)
 
 
 def training(material: Material) -> str:
@@ -71,7 +82,7 @@ def training(material: Material) -> str:
             rule, rf"\textbf{{{answer.verdict}}}",
         ])  # fmt: skip
     header = ("question", "number", r"value, $95\%$ interval", "yes where", "answer")
-    return tabular("p{5.2cm}p{5.2cm}llr", header, rows)
+    return tabular("p{5.9cm}p{4.4cm}llr", header, rows)
 
 
 def markdown_table(text: str) -> tuple[list[str], list[list[str]]]:
@@ -99,11 +110,10 @@ def _size(cell: str) -> float:
 
 
 def _percent(cell: str) -> str:
-    """Return ``median ± error, z`` as LaTeX."""
-    bold = cell.startswith("**")
-    median, error, z = NUMBER.findall(cell.replace("*", ""))
-    text = rf"${float(median):.2g}\pm{float(error):.2g}$, ${float(z):.1f}$"
-    return rf"\textbf{{{text}}}" if bold else text
+    """Return ``median ± error, z`` as ``median (z)``, bold where it was."""
+    median, _, z = NUMBER.findall(cell.replace("*", ""))
+    mark, mark_z = (r"\textbf" if part.count("**") else "" for part in cell.split(","))
+    return f"{mark}{{{float(median):.2g}}} ({mark_z}{{{float(z):.1f}}})"
 
 
 def _line(cells: Row) -> str:

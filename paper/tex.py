@@ -1,4 +1,4 @@
-"""TeX: is it there, does it run, and what does its log complain about?"""
+"""TeX: whether it is there, how it is run, and what its log complains about."""
 
 import os
 import re
@@ -41,6 +41,16 @@ def missing() -> list[str]:
     if shutil.which("kpsewhich") is None:
         return [*lacking, "kpsewhich"]
     return lacking + [name for name in STYLES if not _found(name)]
+
+
+def available() -> bool:
+    """Return whether TeX is there, after an attempt to install it."""
+    try:
+        require()
+    except RopeleakError as error:
+        print(f"not typeset: {error}", flush=True)
+        return False
+    return True
 
 
 def require() -> None:

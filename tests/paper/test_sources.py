@@ -1,4 +1,4 @@
-"""The paper's sources: no number typed, nothing cited, referred to or included that is not there."""
+"""The paper's sources: no number typed; what is cited, referred to and included is there."""
 
 import re
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_every_reference_is_cited_and_every_citation_known() -> None:
 def test_every_label_that_is_referred_to_exists() -> None:
     labels = used("label")
     labels |= {f"fig:{name}" for name in figure_names()}
-    labels |= {f"thm:{name}" for name in theorems.proven()}
+    labels |= {f"thm:{name}" for name in theorems.stated()}
     assert used("ref") <= labels
 
 
@@ -72,8 +72,14 @@ def test_everything_that_is_included_is_generated() -> None:
     assert {f"{name.removeprefix('generated/')}.tex" for name in included} <= written
 
 
+def test_what_is_left_to_the_supplement_is_there() -> None:
+    document = theorems.supplement()
+    for name in theorems.supplementary():
+        assert rf"\label{{thm:{name}}}" in document
+
+
 def test_the_appendix_proves_what_the_text_states() -> None:
-    proofs = theorems.proofs()
+    proofs = theorems.files()["proofs.tex"]
     for name in theorems.stated():
         assert rf"theorem~\ref{{thm:{name}}}]" in proofs
-    assert proofs.count(r"\begin{proof}") == len(theorems.proven())
+    assert proofs.count(r"\begin{proof}") == len(theorems.stated())

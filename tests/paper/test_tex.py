@@ -21,7 +21,8 @@ from ropeleak import RopeleakError
     ],
 )
 def test_a_log_with_a_fault_complains(line: str) -> None:
-    assert list(tex.complaints(f"This is pdfTeX\n{line}\nmore\n")) == [line]
+    broken = "\n".join(line[i : i + tex.LINE] for i in range(0, len(line), tex.LINE))
+    assert list(tex.complaints(f"This is pdfTeX\n{broken}\nmore\n")) == [line]
 
 
 def test_small_faults_are_let_pass() -> None:
@@ -38,6 +39,8 @@ def test_lines_that_tex_has_broken_are_read_whole() -> None:
 def test_missing_tex_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(RopeleakError, match=r"latexmk is missing.*sudo apt install latexmk") as told:
+    with pytest.raises(
+        RopeleakError, match=r"latexmk is missing.*sudo apt install latexmk"
+    ) as told:
         tex.require()
     assert "\n" not in str(told.value)
