@@ -6,6 +6,7 @@ finite width the overlap ``c`` of a pair varies with variance ``V``, and the mea
 of their variance, and the spread that heads, hidden units and the blocks before have left.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,8 @@ Array = NDArray[np.float64]
 _NEGLIGIBLE = 1e-7
 _CONSTANT = 1e-4
 """Pre-activation variances that differ by less than this are taken as one."""
+_LEAST_GAIN = 1e-100
+"""What is written with less than this is taken as nothing."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,9 @@ def evaluate(polynomial: list[Array], c: Array) -> tuple[Array, Array, Array]:
     return value, first, second
 
 
-def mlp_branch(stack: Stack, block: int, u: State, rms: Array) -> State:
+def mlp_branch(
+    stack: Stack, block: int, u: State, rms: Array, gain: Callable[[Array], Array | float]
+) -> State:
     """Return what the MLP writes.
 
     Parameters
@@ -135,8 +140,9 @@ def mlp_branch(stack: Stack, block: int, u: State, rms: Array) -> State:
         State of the MLP's input.
     rms
         Factor from the input back to the residual stream (G,).
+    gain
+        Factor on what is written, for its variances (G,): a norm of the branch, a multiplier.
     """
-    twice = 2 * np.outer(rms, rms)
     variance = u.same.diag
     size = np.maximum(variance, 1e-300)
     kernel = mlp_kernel(stack, block, size)
@@ -145,6 +151,9 @@ def mlp_branch(stack: Stack, block: int, u: State, rms: Array) -> State:
     scale = np.outer(inverse, inverse)
     diag = np.broadcast_to(kernel.variance(), variance.shape).copy()
     fresh = np.outer(diag, diag) / stack.block_d_ff(block)
+    factor = gain(diag)
+    stream = np.divide(rms, factor, out=np.zeros_like(rms), where=np.greater(factor, _LEAST_GAIN))
+    twice = 2 * np.outer(stream, stream)
     chance = np.outer(variance, variance) / stack.d_model
 
     def apply(pairs: Array, spread: Array) -> tuple[Array, Array]:
@@ -154,7 +163,8 @@ def mlp_branch(stack: Stack, block: int, u: State, rms: Array) -> State:
         varies = np.clip(total * scale * scale, 0.0, 1 - c * c)
         curvature *= varies
         value += curvature / 2
-        # the input's own variation passes on, in step with the stream that the branch is added to
+        # the input's own variation passes on, in step with the stream that the branch is added to:
+        # (f² slope + rms²)² - rms⁴ = f⁴ slope (slope + 2 rms²/f²), and f⁴ is left to the gain f
         slope *= scale
         carried = np.maximum(slope * (slope + twice), 0.0) * total
         return value, carried + fresh

@@ -112,10 +112,12 @@ def run(stack: Stack, grid: Grid, state: State) -> Iterator[Block]:
     def read(stream: State) -> State:
         return stream.normalised(eps) if norm.before_branch else stream
 
+    def gain(variance: Array) -> Array | float:
+        after = 1 / np.sqrt(variance + eps) if norm.after_branch else 1.0
+        return after * stack.residual_multiplier
+
     def write(branch: State) -> State:
-        return (branch.normalised(eps) if norm.after_branch else branch).scaled(
-            stack.residual_multiplier
-        )
+        return branch.scaled(gain(branch.same.diag))
 
     def settle(stream: State) -> State:
         return stream.normalised(eps) if norm.after_sum else stream
@@ -131,7 +133,7 @@ def run(stack: Stack, grid: Grid, state: State) -> Iterator[Block]:
             source = before if norm.parallel else state
             rms = np.sqrt(source.same.diag + eps) if norm.before_branch else np.ones(grid.size)
             u = read(source)
-            mlp = Branch(u, mlp_branch(stack, index, u, rms))
+            mlp = Branch(u, mlp_branch(stack, index, u, rms, gain))
             state = settle(state.plus(write(mlp.writes)))
         yield Block(index, before, state, layer, row, attention, mlp)
 

@@ -19,20 +19,22 @@ NEEDED = ("torch", "safetensors")
 
 def run(chosen: argparse.Namespace) -> None:
     """Train all decoders."""
+    runs = all_runs(chosen.only)
     check_installed()
     from .queue import work_through
     from .trainer import train
 
-    work_through(train, all_runs(chosen.only), chosen.out, chosen.jobs)
+    work_through(train, runs, chosen.out, chosen.jobs)
 
 
 def measure(chosen: argparse.Namespace) -> None:
     """Measure all trained decoders."""
+    runs = all_runs(chosen.only)
     check_installed()
     from .measuring import measure
     from .queue import work_through
 
-    work_through(measure, all_runs(chosen.only), chosen.out, chosen.jobs)
+    work_through(measure, runs, chosen.out, chosen.jobs)
 
 
 def summarise(chosen: argparse.Namespace) -> None:

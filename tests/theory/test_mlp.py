@@ -7,6 +7,7 @@ from scipy.special import roots_hermitenorm
 
 from ropeleak import Stack
 from ropeleak.theory.activations import ACTIVATIONS
+from ropeleak.theory.mean_field import predict
 from ropeleak.theory.mlp import evaluate, horner, mlp_kernel
 from ropeleak.theory.routing import routing_overlap
 
@@ -42,6 +43,23 @@ def test_kernel_is_the_integral(kind: str, activation: str, std: float) -> None:
         found = horner(polynomial, np.array([[c]])).item()
         wanted = kernel_by_integral(stack, 0.9, c)
         assert found == pytest.approx(wanted, rel=2e-4, abs=2e-5 * kernel.variance().item())
+
+
+@pytest.mark.parametrize("placement", ["sandwich", "res-post"])
+def test_a_norm_of_the_branch_undoes_the_size_of_what_is_written(placement: str) -> None:
+    found = [
+        predict(
+            Stack.build(
+                d_model=128, n_heads=4, n_blocks=3, context=12,
+                norm={"placement": placement, "eps": 0.0},
+                init={"std": 0.1, "embedding_var": 1.0, "mlp_gain": gain},
+            ),
+            keep="full",
+        )
+        for gain in (1e-6, 1.0)
+    ]  # fmt: skip
+    for name in ("K", "Q", "Q_common"):
+        np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-9)
 
 
 @pytest.mark.parametrize("activation", ["relu", "relu2"])

@@ -66,6 +66,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 MOST_OUTSIDE = 0.05
 """Share of the correlated entries that three standard errors may miss by chance."""
 FARTHEST = 1.6
+NOISE = 2.0
+"""RMS z-score that chance reaches where all positions of a draw go up and down together."""
 
 
 def excess(predicted: Array, measured: Estimate) -> Array:
@@ -95,6 +97,22 @@ def test_prediction_is_what_a_simulation_finds(name: str) -> None:
         off = excess(predicted[variable].values, estimate)
         assert np.mean(off > 1) <= MOST_OUTSIDE, f"{variable}: {np.mean(off > 1):.1%} outside"
         assert off.max() < FARTHEST, f"{variable}: {off.max():.2f} of what is allowed"
+
+
+@pytest.mark.parametrize("bos", ["constant", "random"])
+@pytest.mark.parametrize("placement", ["sandwich", "res-post"])
+def test_a_norm_makes_an_mlp_of_small_preactivations_as_large_as_any(
+    placement: str, bos: str
+) -> None:
+    """There ``κ(c)`` is nearly ``c²``: what contents share by chance decides ``Q∅``."""
+    norm = {"placement": placement, "eps": 1e-12}
+    small = {"norm": norm, "mlp": GATED, "init": {**INIT, "std": 0.02}, "bos": {"kind": bos}}
+    stack = Stack.build(**{**BASE, **small})
+    own = (slice(None), *2 * [np.arange(stack.context)])
+    found = entries(measure(stack, draws=48, contents=8, seed=5)["Q"], own)
+    known = found.se > 0
+    z = ((predict(stack).q_diag.values - found.mean) / np.where(known, found.se, 1))[known]
+    assert np.sqrt(np.mean(z**2)) < NOISE
 
 
 LEAKS = ("causal", "large scores", "no rope", "window", "gated MLP", "GELU", "random BOS")

@@ -14,6 +14,7 @@ from .cases import (
     LIMITS,
     MIXTURE_LIMITS,
     MIXTURES,
+    REASONS,
     STDS,
     TOKENS,
     Case,
@@ -95,12 +96,15 @@ def verdict(rows: Rows) -> list[str]:
                 f" ({worst.words}); claimed: {100 * limit(worst, name):.0f}%."
             )
     beyond = [
-        f"{case.words} (`{name}`, z = {row.z:.1f})"
+        (case, name, row.z)
         for case, found in rows.items()
         for name, row in found.items()
         if row.z > LARGEST_Z
     ]
-    lines.append(f"- Beyond {LARGEST_Z:g} standard errors: {', '.join(beyond) or 'nothing'}.")
+    words = [f"{case.words} (`{name}`, z = {z:.1f})" for case, name, z in beyond]
+    lines.append(f"- Beyond {LARGEST_Z:g} standard errors: {', '.join(words) or 'nothing'}.")
+    missed = {name for _, name, _ in beyond}
+    lines += [f"- `{name}`: {reason}." for name, reason in REASONS.items() if name in missed]
     return lines
 
 
