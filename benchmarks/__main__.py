@@ -4,7 +4,7 @@ import sys
 from importlib import import_module
 
 BENCHMARKS = (
-    "predict", "softmax_table", "task_a", "task_b", "given_weights", "scaling", "variance",
+    "predict", "sweep", "softmax_table", "task_a", "task_b", "given_weights", "scaling", "variance",
     "memory", "start",
 )  # fmt: skip
 

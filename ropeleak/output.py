@@ -1,12 +1,23 @@
 """Writing files whole or not at all, and refusing a bad destination before any work is done."""
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from .errors import RopeleakError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+ENGINE: Literal["h5netcdf"] = "h5netcdf"
+"""What reads and writes netCDF."""
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+"""How a system says that there is no room for a file."""
+_SPARE = 1 << 20
 
 FIGURE_SUFFIXES = (".pdf", ".png", ".svg")
 _TEMPORARY = ".ropeleak-"
@@ -88,3 +99,33 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def save_netcdf(dataset: "xr.Dataset", path: str | os.PathLike[str]) -> None:
+    """Write a dataset as netCDF, whole or not at all.
+
+    Raises
+    ------
+    RopeleakError
+        If the destination cannot be written, or the disk is full.
+    """
+    texts = sum(
+        len(str(text)) for array in dataset.values() if array.dtype.kind not in "biuf"
+        for text in array.values.ravel()
+    )  # fmt: skip
+    with atomic(path) as temporary:
+        _reserve(temporary, 2 * (dataset.nbytes + texts) + _SPARE)
+        dataset.to_netcdf(temporary, engine=ENGINE)
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Raise `OSError` unless there is room for so many bytes: HDF5 would crash half-way."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with open(path, "r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno in FULL:
+                raise
+        file.truncate(0)

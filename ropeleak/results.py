@@ -12,6 +12,7 @@ import xarray as xr
 
 from .errors import RopeleakError
 from .observables import GIVEN
+from .output import ENGINE, save_netcdf
 from .selection import at_position, pair_of_positions, representative_blocks
 from .spec import Stack
 from .weights.files import config_of
@@ -28,7 +29,6 @@ Keep = Literal["summary", "full"]
 Positions = Literal["auto", "dense", "grid"]
 Method = Literal["mean-field", "uniform", "sampled"]
 
-ENGINE: Literal["h5netcdf"] = "h5netcdf"
 _REQUIRED = ("leak_mask", "leak_residual", "leak_total", "beacon", "k_diag")
 
 
@@ -248,10 +248,7 @@ class Result:
         RopeleakError
             If the file cannot be written.
         """
-        from .output import atomic
-
-        with atomic(path) as temporary:
-            self.dataset.to_netcdf(temporary, engine=ENGINE)
+        save_netcdf(self.dataset, path)
         return Path(path)
 
     @classmethod

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from ropeleak.observables import dataset
 from ropeleak.spec import Stack
 
+from .band import make_band
 from .grid import Grid, dense_grid, log_grid
-from .leak import leak, make_band, widest_offset
+from .leak import leak, widest_offset
 from .memory import check_memory
 from .provenance import attributes
 from .reach import reaches

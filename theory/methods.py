@@ -9,6 +9,8 @@ import xarray as xr
 from ropeleak.errors import RopeleakError
 from ropeleak.spec import Stack
 
+from .ordinary import with_own_common
+
 Method = Literal["mean-field", "uniform", "sampled"]
 
 MODULES: dict[Method, str] = {
@@ -48,6 +50,8 @@ def predictor(
     run = cast("Callable[..., xr.Dataset]", module.predict)
 
     def predict(stack: Stack, **options: Any) -> xr.Dataset:
-        return run(stack, **options, **given)
+        found = run(stack, **options, **given)
+        options["progress"] = None
+        return with_own_common(stack, found, lambda other: run(other, **options, **given))
 
     return predict

@@ -24,7 +24,7 @@ _TAIL = 16.0
 _TINY = 1e-300
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def _lines(log2_n: int, n_stds: int) -> tuple[Array, CubicSpline, CubicSpline]:
     """Return ``t`` (U,), and ``ln(-ln φ)`` and ``ln ξ`` on it as functions of the deviation."""
     std = np.arange(n_stds + 1) * _STD_STEP

@@ -20,7 +20,7 @@ from ropeleak.spec import Stack
 
 from .averaging import Averaging
 from .layer import Layer
-from .shares import key_shares
+from .share_table import log_key_shares
 from .softmax import LARGEST_SCORE_STD
 
 Array = NDArray[np.float64]
@@ -43,7 +43,7 @@ def tilt(stack: Stack, layer: Layer, variance: Array, rotated: Array, size: Arra
 
     def log_share(at: Array) -> Array:
         rest = np.maximum(n * total - at, 0.0) / np.maximum(n - 1, 1.0)
-        return np.log(np.maximum(key_shares(at, rest, averaging.n_keys, dof), TINY))
+        return log_key_shares(at, rest, averaging.n_keys, dof)
 
     found = _interpolated(log_share, own, averaging.mean > 0)
     return np.asarray(np.exp(found - found.max(1, keepdims=True)))
@@ -78,9 +78,13 @@ def _interpolated(f: Callable[[Array], Array], x: Array, among: NDArray[np.bool_
     middle, half = (high + low) / 2, np.maximum((high - low) / 2, TINY)
     nodes = chebyshev.chebpts1(_NODES)
     values = f(np.maximum(middle + half * nodes, 0.0))
-    coefficients = np.linalg.solve(chebyshev.chebvander(nodes, _NODES - 1), values.T)
+    powers = np.linalg.solve(np.vander(nodes, increasing=True), values.T)[..., None]
     place = np.clip((x - middle) / half, -1.0, 1.0)
-    return np.asarray(chebyshev.chebval(place.T, coefficients, tensor=False).T)
+    found = place * powers[-1]
+    for power in powers[-2:0:-1]:
+        found += power
+        found *= place
+    return np.asarray(found + powers[0])
 
 
 class OwnToken(NamedTuple):

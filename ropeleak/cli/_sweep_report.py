@@ -65,7 +65,7 @@ def _table(dataset: "xr.Dataset", grid: "Grid") -> RenderableType:
         table.add_column(COLUMNS[name] + at, justify="right", vertical="bottom")
     for index in shown.tolist():
         point = grid.point(index)
-        cells = [*([point.model] if several else []), *(as_text(v) for _, v in point.changes)]
+        cells = [*([point.model] if several else []), *(_cell(v) for _, v in point.changes)]
         for name, column in numbers.items():
             value = float(column[index])
             cells.append(percent(value) if name == "beacon" else sig(value))
@@ -76,6 +76,10 @@ def _table(dataset: "xr.Dataset", grid: "Grid") -> RenderableType:
     if shown.size < grid.size:
         words += f". {shown.size} of {grid.size:,} points: --out, --json and --plot have all"
     return Group(heading("Leak by point"), table, Text(words + ".", style="dim"))
+
+
+def _cell(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else as_text(value)
 
 
 def _approximations(dataset: "xr.Dataset") -> str:

@@ -134,6 +134,7 @@ def sweep(
         try:
             with _bar(f"sweeping {running.grid.size:,} points") as progress:
                 running.run(workers=workers, dask=dask, progress=progress)
+            dataset = running.dataset()
         except KeyboardInterrupt:
             from ._errors import INTERRUPTED
 
@@ -143,7 +144,6 @@ def sweep(
             if not running.done:
                 raise
             raise RopeleakError(f"{error} ({how_to_go_on(running)})") from None
-        dataset = running.dataset()
 
     from ._report import note, print_json, show
     from ._sweep_report import as_data, report

@@ -125,7 +125,7 @@ def execute(work: Work, executor: Executor, width: int, until: float = inf) -> N
                 running[_submit(work, executor, points)] = points
                 most = 1 if work.suspects else most
             done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
+            for future in sorted(done, key=_went_wrong):
                 _settle(work, future, running[future])
                 del running[future]
     except BrokenExecutor:
@@ -149,6 +149,10 @@ def _submit(work: Work, executor: Executor, points: list[Point]) -> "Future[Fini
     except RuntimeError as error:
         work.suspects.extend(points)
         raise RopeleakError(f"the executor takes no more work: {error}") from None
+
+
+def _went_wrong(future: "Future[Finished]") -> bool:
+    return future.cancelled() or future.exception() is not None
 
 
 def _settle(work: Work, future: "Future[Finished]", points: Sequence[Point]) -> None:

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ropeleak.errors import RopeleakError
-from ropeleak.observables import OBSERVABLES
+from ropeleak.observables import HEADS, OBSERVABLES
 from ropeleak.selection import between
 from ropeleak.spec.explain import nearest, shorten
 from ropeleak.spec.stack import MAX_BLOCKS, MAX_CONTEXT
@@ -22,7 +22,9 @@ At = Literal["all"] | Sequence[int] | None
 
 ALL_UP_TO = 160
 """A context that all points share, up to which every position is kept unless told otherwise."""
-SUMMARY = tuple(name for name, row in OBSERVABLES.items() if "key" not in row.dims)
+SUMMARY = tuple(
+    name for name, row in OBSERVABLES.items() if "key" not in row.dims and name not in HEADS
+)
 EXACT = ("reach",)
 """Variables without a standard error."""
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from ropeleak.budget import allowed_bytes
 from ropeleak.errors import RopeleakError
-from ropeleak.output import atomic, check_writable
-from ropeleak.results import ENGINE
+from ropeleak.output import ENGINE, check_writable, save_netcdf
 
 from .dataset import check_same, experiment, flat, labelled, read_header
 from .grid import Grid
@@ -179,8 +178,7 @@ class FileStore(MemoryStore):
         """Write the file, remove the journal, and return the dataset."""
         dataset = super().finish()
         if self._changed:
-            with atomic(self.path) as temporary:
-                dataset.to_netcdf(temporary, engine=ENGINE)
+            save_netcdf(dataset, self.path)
         self._journal.remove()
         return dataset
 

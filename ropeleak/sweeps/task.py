@@ -4,14 +4,14 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from ropeleak.errors import RopeleakError
-from ropeleak.results import in_range
+from ropeleak.results import Positions, in_range
 from ropeleak.spec import Stack
 from ropeleak.spec.explain import nearest, shorten
 
@@ -195,7 +195,7 @@ def options_of(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     RopeleakError
-        If the method does not take one of them.
+        If the method does not take one of them, or it is not one of a few.
     """
     found = {name: value for name, value in given.items() if value is not None}
     for name, value in found.items():
@@ -206,4 +206,7 @@ def options_of(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
             else:
                 hint = f"did you mean {nearest(name, METHODS[method].options, cutoff=0.0)}?"
             raise RopeleakError(f"{name}={shorten(value)} does not go with method={method}: {hint}")
+    if found.get("positions", "auto") not in get_args(Positions):
+        known = ", ".join(get_args(Positions))
+        raise RopeleakError(f"positions={shorten(found['positions'])} is not known: give {known}")
     return found

@@ -13,12 +13,13 @@ import numpy as np
 import xarray as xr
 
 from ropeleak.errors import RopeleakError
+from ropeleak.output import check_writable
 
 from .dataset import check_same, flat, labelled, read_header
 from .grid import Grid
 from .journal import lock
 from .store import taken_up
-from .task import Finished, Task
+from .task import DONE, Finished, Task
 
 CHUNK = 64
 """Points in one chunk, at most."""
@@ -68,10 +69,11 @@ class ZarrStore:
                 os.rename(before, path)
             self._is_new = not path.exists()
             if self._is_new:
+                check_writable(path)
                 self._make(path)
+            old = self._read_grid()
             self._lock = _locked(path)
             try:
-                old = self._read_grid()
                 self._open(path)
                 if old.as_json() != grid.as_json():
                     self._regrid(old, before)
@@ -145,7 +147,8 @@ class ZarrStore:
         import zarr
 
         self._group = zarr.open_group(path, mode="r+")
-        self.status = np.array(self._group["status"][:], dtype=np.int8).reshape(-1)
+        status = np.array(self._group["status"][...], dtype=np.int8).reshape(-1)
+        self.status = np.where(status == DONE, status, 0).astype(np.int8)
 
     def _read_grid(self) -> Grid:
         """Return the grid of the folder, whose points must be those of the task."""
