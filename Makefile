@@ -3,8 +3,8 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help predict test lint bench formulas ladder validate validate-quick pages docs ledger \
-	training figures pictures paper reproduce lock package clean
+.PHONY: help predict test lint bench formulas ladder agreement validate validate-quick pages docs \
+	ledger training figures pictures paper reproduce lock package clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -46,12 +46,13 @@ bench: $(STAMP) ## time predictions and measurements, against PyTorch if it is t
 	$(BIN)/python -m benchmarks
 
 formulas: $(STAMP) ## write the formulas that the numbers are computed with anew from the theorems
-	$(BIN)/python -m tools.integrands
-	$(BIN)/python -m tools.rounding
-	$(BIN)/python -m tools.closed_forms
+	$(BIN)/python -m tools.formulas
 
 ladder: $(STAMP) ## compare theories and Monte Carlo again (minutes); writes docs/ladder.md
 	$(BIN)/python -m tools.ladder
+
+agreement: $(STAMP) ## compare predictions and measurements of random stacks again (minutes); writes docs/agreement.md
+	$(BIN)/python -m tools.agreement
 
 validate: $(VENV)/.validate ## compare with transformers' models (an hour, resumable); writes docs/reality.md
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tools.reality
@@ -65,7 +66,7 @@ pages: $(STAMP) ## run the commands and code of README and docs again and put in
 docs: $(STAMP) ## build the documentation into out/site; a warning is an error
 	$(BIN)/python -m tools.docs
 
-ledger: $(STAMP) ## run the claims in full (about 20 minutes, resumable); their verdicts go into the README
+ledger: $(STAMP) ## run the claims in full (about 20 minutes, resumable); their verdicts go into README and docs
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tools.ledger
 
 training: $(STAMP) ## train small decoders and measure them (2 hours on two processors, resumable)
@@ -106,7 +107,7 @@ $(STAMP): $(VENV)/.locked pyproject.toml
 
 $(VENV)/.validate: $(STAMP)
 	@$(BIN)/python -c 'import torch' 2>/dev/null || { echo 'installing PyTorch for CPUs'; \
-		$(PIP) install --quiet --extra-index-url $(TORCH_INDEX) $(TORCH); }
+		$(PIP) install --quiet --no-deps --extra-index-url $(TORCH_INDEX) $(TORCH); }
 	@$(PIP) install --quiet --no-build-isolation --editable '.[validate]'
 	@touch $@
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from ropeleak.drawing import marks, style
 from ropeleak.errors import RopeleakError
+from ropeleak.latex import escaped
 from ropeleak.output import FIGURE_SUFFIXES, atomic, check_writable
 from ropeleak.results import Result
 from ropeleak.spec import Stack
@@ -22,13 +23,6 @@ D = TypeVar("D")
 
 FORMATS = tuple(suffix[1:] for suffix in FIGURE_SUFFIXES)
 PLACEHOLDER = re.compile(r"<([a-z_ ]+)>")
-SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$",
-    "½": r"$\frac12$", "≤": r"$\le$", "≥": r"$\ge$", "κ": r"$\kappa$", "Δ": r"$\Delta$", "→": r"$\to$",
-    "σ": r"$\sigma$", "γ": r"$\gamma$", "±": r"$\pm$", "×": r"$\times$", "′": "$'$", "²": "$^2$",
-}  # fmt: skip
-"""Characters that LaTeX takes for commands, or does not have outside of formulas."""
 
 
 @dataclass(frozen=True)
@@ -134,11 +128,6 @@ def check_formats(formats: Sequence[str]) -> None:
     for name in formats:
         if name not in FORMATS:
             raise RopeleakError(f"format {name!r} is not known: give some of {known}")
-
-
-def escaped(text: str) -> str:
-    """Return plain text as LaTeX shows it."""
-    return "".join(SPECIAL.get(letter, letter) for letter in text)
 
 
 def dataset_of(result: Result | xr.Dataset) -> xr.Dataset:

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from ropeleak.claims.fifty_vs_hundred import FLOOR, PAIR, observe
+from ropeleak.claims.fifty_vs_hundred import FLOOR, PAIR, watch
 from ropeleak.claims.number import jackknife
 from ropeleak.describe import percent, sig
 from ropeleak.drawing import marks, prediction, style
@@ -36,7 +36,7 @@ OBSERVED = (
     " reads how much contents differ."
 )
 CUES = {"linear": "direction", "norm": "norm", "combined": "both"}
-OBSERVERS = {"linear": "fitted linear", "likelihood": "fitted likelihood ratio"}
+OBSERVERS = {"probe": "fitted linear", "likelihood": "fitted likelihood ratio"}
 
 
 class Ruler(NamedTuple):
@@ -68,7 +68,7 @@ def data(bench: Bench) -> Ruler:
 
 def _observed(bench: Bench, stack: Stack) -> xr.Dataset:
     """Return linear d′ and what fitted observers get right, by depth, with standard errors."""
-    draws = observe(bench.lab, stack)
+    draws = watch(bench.lab, stack)
     found = {name: mean_with_error(draws[name]) for name in OBSERVERS}
     square, error = jackknife(lambda means: means["signal"] / (means["noise"] + FLOOR), draws)
     found["d"] = root(square, error)
@@ -78,7 +78,7 @@ def _observed(bench: Bench, stack: Stack) -> xr.Dataset:
         for key, value in zip((name, f"{name}_se"), pair, strict=True)
     }
     depth = np.arange(stack.n_blocks + 1)
-    count = {"draws": len(draws["linear"]), "contents": bench.lab.budget.contents}
+    count = {"draws": len(draws["probe"]), "contents": bench.lab.budget.contents}
     return xr.Dataset(values, {"depth": depth}, {"method": "monte-carlo", **count})
 
 

@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,7 @@ import xarray as xr
 
 import ropeleak
 from ropeleak.errors import RopeleakError
-from ropeleak.output import atomic
-from ropeleak.results import ENGINE
+from ropeleak.output import ENGINE, atomic
 
 SOURCES = ("spec", "theory", "simulate", "claims", "check")
 """Packages whose code decides numbers."""
@@ -28,6 +27,8 @@ class Store:
     folder
         Where files are kept, in a folder of their own for each state of the code; nowhere unless
         given.
+    sources
+        The packages whose code decides the numbers.
 
     Raises
     ------
@@ -35,8 +36,10 @@ class Store:
         If the folder cannot be made.
     """
 
-    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
-        self.folder = None if folder is None else Path(folder) / code_version()
+    def __init__(
+        self, folder: str | os.PathLike[str] | None = None, sources: Collection[str] = SOURCES
+    ) -> None:
+        self.folder = None if folder is None else Path(folder) / code_version(tuple(sources))
         self._known: dict[str, xr.Dataset] = {}
         if self.folder is not None:
             try:
@@ -52,8 +55,8 @@ class Store:
         kind
             What it is: the first word of the file's name.
         inputs
-            All that decides the numbers, as JSON takes it, but for the code: that of `SOURCES` and
-            of the file of ``make`` counts by itself.
+            All that decides the numbers, as JSON takes it, but for the code: that of the sources
+            and of the file of ``make`` counts by itself.
         make
             Computes them.
         """
@@ -71,10 +74,10 @@ class Store:
 
 
 @cache
-def code_version() -> str:
+def code_version(sources: tuple[str, ...] = SOURCES) -> str:
     """Return a short name for the version and the code that decides numbers."""
     state = hashlib.sha256()
-    for package in SOURCES:
+    for package in sources:
         for file in sorted((Path(ropeleak.__file__).parent / package).rglob("*.py")):
             state.update(file.name.encode() + file.read_bytes())
     return state.hexdigest()[:12]

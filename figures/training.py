@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from ropeleak.describe import sig
 from ropeleak.drawing import marks, style
 from ropeleak.errors import RopeleakError
-from ropeleak.results import ENGINE
+from ropeleak.output import ENGINE
 from ropeleak.spec import Stack
 
 from .bench import Bench

@@ -5,13 +5,16 @@ A row of `NUMBERS` per number; none is typed into the sources.
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import prod
 
+from ropeleak.claims import CLAIMS
 from ropeleak.claims import names as claim_names
 from ropeleak.claims.fifty_vs_hundred import PAIR
 from ropeleak.claims.number import Number, mean_of
-from ropeleak.claims.plugs import CHOICES
+from ropeleak.claims.interventions import CHOICES
 from ropeleak.claims.rule import Verdict
 from ropeleak.claims.stacks import FACTOR
+from ropeleak.latex import escaped
 
 from .material import Material, rms
 from .tables import ladder_depth
@@ -58,8 +61,14 @@ def _predicted(claim: str, row: str, material: Material) -> str:
     return shown(material.theory(claim, row))
 
 
+def _name(claim: str, row: str, material: Material) -> str:
+    """Return what a row's words name after their colon."""
+    found = next(r for r in material.finding(claim).evidence.rows if r.name == row)
+    return rf"\text{{{escaped(found.words.partition(': ')[2])}}}"
+
+
 def _verdicts(verdict: Verdict, material: Material) -> str:
-    return str(sum(material.finding(name).verdict == verdict for name in claim_names()))
+    return str(sum(material.finding(name).verdict == verdict for name in claim_names(CLAIMS)))
 
 
 def _leak(hole: str, material: Material) -> str:
@@ -114,9 +123,15 @@ NUMBERS: Mapping[str, Text] = {
     "count-refuted": partial(_verdicts, "refuted"),
     "count-later": partial(_verdicts, "not at initialisation"),
     "ntk-removed": partial(_share, "ntk-suppresses", "NTK"),
+    "ntk-removed-aligned": partial(_share, "ntk-suppresses", "NTK, aligned"),
+    "ntk-removed-reads": partial(_share, "ntk-suppresses", "NTK, reads"),
     "plugs-before": partial(_predicted, "plugs", "d′"),
-    "plugs-after": partial(_predicted, "plugs", "best d′"),
-    "plugs-searched": lambda material: str(2 ** len(CHOICES)),
+    "plugs-best": partial(_name, "plugs", "best d′"),
+    "plugs-far": partial(_name, "plugs", "best d′, far"),
+    "plugs-far-position": partial(_predicted, "plugs", "best d′, far"),
+    "plugs-far-mask": partial(_predicted, "plugs", "mask leak², far"),
+    "plugs-far-residual": partial(_predicted, "plugs", "residual leak², far"),
+    "plugs-searched": lambda material: str(prod(map(len, CHOICES))),
     # The ladder
     "ladder-depth": lambda material: str(ladder_depth()),
     # Real architectures

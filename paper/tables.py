@@ -1,10 +1,10 @@
 """Tables of the paper, in LaTeX."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ropeleak.figures.recipe import escaped
+from ropeleak.latex import escaped, tabular
 
 from .material import Material
 from .training.questions import QUESTIONS
@@ -20,14 +20,6 @@ SYMBOLS = {
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 Row = Sequence[str]
-
-
-def tabular(columns: str, header: Row, rows: Iterable[Row], above: Row = ()) -> str:
-    """Return a table of cells that are LaTeX already; ``above`` stands over the header."""
-    lines = [rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule"]
-    lines += [_line(above)] if above else []
-    lines += [_line(header), r"\midrule", *map(_line, rows), r"\bottomrule", r"\end{tabular}", ""]
-    return "\n".join(lines)
 
 
 def code(name: str) -> str:
@@ -68,7 +60,8 @@ def reality(material: Material) -> str:
         above.append(rf"\multicolumn{{{width}}}{{c}}{{weights of {part.split()[0]}}}")
         header += [r"$\sigma$", *(SYMBOLS[name.strip("`")] for name in names)]
     rows = [(family, *cells) for family, cells in found.items()]
-    return tabular("l" + "r" * (len(header) - 1), header, rows, above)
+    first = " & ".join(above) + " \\\\\n" + header[0]
+    return tabular("l" + "r" * (len(header) - 1), [first, *header[1:]], rows)
 
 
 def training(material: Material) -> str:
@@ -114,7 +107,3 @@ def _percent(cell: str) -> str:
     median, _, z = NUMBER.findall(cell.replace("*", ""))
     mark, mark_z = (r"\textbf" if part.count("**") else "" for part in cell.split(","))
     return f"{mark}{{{float(median):.2g}}} ({mark_z}{{{float(z):.1f}}})"
-
-
-def _line(cells: Row) -> str:
-    return " & ".join(cells) + r" \\"

@@ -53,6 +53,8 @@ def keys_seen(attention: "Attention") -> str:
         words = f"prefix {attention.prefix}"
     else:
         words = "full"
+    if attention.sink_bias:
+        words += f", sink bias {attention.sink_bias:g}"
     return words if attention.rope is not None else f"{words}, NoPE"
 
 

@@ -1,9 +1,14 @@
 """The Numba kernels: one draw of weights, all contents run through it, and its statistics.
 
-One module, because Numba's cache does not notice a change in another. Arrays are (feature,
-position) with positions contiguous and padded to a multiple of `LANES`, so that every loop over
-positions is a vector operation without transposes or horizontal sums. Kernels validate nothing:
-`simulate.plan` does.
+One module, because Numba's cache does not notice a change in another: it stamps what it keeps of a
+function with the function's own file, and what the function calls is compiled into it. Only private
+classes of Numba could stamp several files. Its sections are headed by comments and stand in order:
+the vector code, random numbers, products and norms that everything else is made of; one head, a
+block's attention, its MLP and the stack; score maps. A section calls only those above it.
+
+Arrays are (feature, position) with positions contiguous and padded to a multiple of `LANES`, so
+that every loop over positions is a vector operation without transposes or horizontal sums. Kernels
+validate nothing: `simulate.plan` does.
 """
 
 import math
@@ -78,6 +83,7 @@ class Rows(NamedTuple):
     turn_cos: Any
     turn_sin: Any
     pairs: Any
+    sink: Any
 
 
 class Vectors(NamedTuple):
@@ -107,6 +113,7 @@ class Room(NamedTuple):
     k: Any
     v: Any
     turned: Any
+    sink: Any
     mixed: Any
     scores: Any
     behind: Any
@@ -121,10 +128,10 @@ class Room(NamedTuple):
     by_query: Any
     log_z: Any
     first: Any
-    attention: Any
     score: Any
     first_score: Any
     sums: Any
+    kept: Any
 
 
 # Numbers of the elementary functions (Cephes' polynomials; Abramowitz and Stegun 7.1.26)
@@ -979,6 +986,18 @@ def _cap(s, cap, factor):
 
 
 @njit(**OPTIONS)
+def _keep(s, row, count, factor, kept, j, i0, first, last):
+    """Write ``factor_i s_ji`` of a block of queries from ``i0`` on, and of keys from ``j`` on.
+
+    Those of queries that are not between a key's first and last are 0.
+    """
+    for r in range(count):
+        for i in range(min(s.shape[1], kept.shape[1] - i0)):
+            known = first[j + r] <= i0 + i and i0 + i < last[j + r]
+            kept[j + r, i0 + i] = factor[i] * s[row + r, i] if known else 0
+
+
+@njit(**OPTIONS)
 def _attend(q, turned, k, v, out, layer, rows, logit, band, total, kept, room):
     """Attention of one head on one content: writes ``out`` and what ``room`` gathers of it.
 
@@ -994,7 +1013,7 @@ def _attend(q, turned, k, v, out, layer, rows, logit, band, total, kept, room):
     band, total
         Whether this content counts in the leak, and the sum of its scores over contents (T, ld).
     kept
-        Where the attention weights of this content go (key, query), or empty.
+        Where scores and weights are written (2, key, query), or (2, 0, 0).
 
     Returns
     -------
@@ -1027,6 +1046,11 @@ def _attend(q, turned, k, v, out, layer, rows, logit, band, total, kept, room):
         if cap > 0:
             for r in range(n_rows):
                 _cap(s[r, : vectors * LANES], cap, rows.factor[i0 : i0 + vectors * LANES])
+        if kept.shape[1] > 0:
+            squares.fill(1)
+            _keep(s, ZERO, sinks, squares, kept[0], ZERO, i0, rows.from_query, rows.to_query)
+            _keep(s, sinks, high - low, squares, kept[0], low, i0, rows.from_query, rows.to_query)
+            squares.fill(0)
         for column in range(vectors):
             lane = column * LANES
             i = i0 + lane
@@ -1073,12 +1097,9 @@ def _attend(q, turned, k, v, out, layer, rows, logit, band, total, kept, room):
                 room.log_z[i0 + i] = -float(rows.bias[i0 + i])
         for i in range(WIDTH):
             z[i] = 1 / z[i] if z[i] > 0 else 0
-        if kept.size > 0:
-            for r in range(n_rows):
-                j = r if r < sinks else low + r - sinks
-                for i in range(count):
-                    seen_by = rows.seen_from[j] <= i0 + i and i0 + i < rows.seen_to[j]
-                    kept[j, i0 + i] = s[r, i] * z[i] if seen_by else 0
+        if kept.shape[1] > 0:
+            _keep(s, ZERO, sinks, z, kept[1], ZERO, i0, rows.seen_from, rows.seen_to)
+            _keep(s, sinks, high - low, z, kept[1], low, i0, rows.seen_from, rows.seen_to)
         for f in range(out.shape[0]):
             for i in range(vectors * LANES):
                 out[f, i0 + i] *= z[i]
@@ -1165,8 +1186,8 @@ def _project(u, source, layer, weights, vectors, q, k, v, width):
 
 
 @njit(**OPTIONS)
-def _turn_and_scale(x, size, layer, rows, inverse, gain, cos, sin, factor, width):
-    """Normalise every head where the layer does, rotate it, and multiply it by a factor."""
+def _turn(x, size, layer, rows, inverse, gain, width):
+    """Normalise every head where the layer does, and rotate it."""
     if layer.qk_norm == QK_PROJECTION:
         _multiply(x, inverse, width)
         _gain(x, gain, width)
@@ -1175,11 +1196,41 @@ def _turn_and_scale(x, size, layer, rows, inverse, gain, cos, sin, factor, width
         if layer.qk_norm == QK_HEAD:
             normalise(head, head, width, NORM_RMS, layer.qk_eps)
             _gain(head, gain, width)
-        _rotate(head, head, rows.pairs, cos, sin, width)
+        _rotate(head, head, rows.pairs, rows.cos, rows.sin, width)
         if layer.qk_norm == QK_L2:
             normalise(head, head, width, NORM_RMS, layer.qk_eps)
-    if factor.size > 0:
-        _multiply(x, factor, width)
+
+
+@njit(**OPTIONS)
+def _point_at_sink(u, layer, rows, group, wk, gain, inverse, k, out, width):
+    """Write the bias of a head's queries: along the key of the BOS that ``u`` (d, ld) starts with.
+
+    Only the first positions of ``k`` are used, to work in.
+    """
+    size = out.shape[0]
+    if wk.size > 0:
+        gemm(wk, u, k, LANES, ZERO)
+    else:
+        _copy(u[group * size : (group + 1) * size, :LANES], k)
+    _turn(k, size, layer, rows, inverse, gain, LANES)
+    square = 0.0
+    for f in range(size):
+        if rows.sink[f] != 0:
+            square += float(k[f, 0]) ** 2
+    for f in range(size):
+        bias = float(rows.sink[f]) * k[f, 0] / max(square, TINY)
+        for i in range(width):
+            out[f, i] = bias
+    _rotate(out, out, rows.pairs, rows.cos, rows.sin, width)
+
+
+@njit(**OPTIONS)
+def _add_to_heads(x, bias, width):
+    """Add a bias (size, ld) to every head of ``x`` (heads · size, ld)."""
+    for f in range(x.shape[0]):
+        row, added = x[f], bias[f % bias.shape[0]]
+        for i in range(width):
+            row[i] += added[i]
 
 
 @njit(**OPTIONS)
@@ -1327,6 +1378,12 @@ def attend_group(
     q, k, v, mixed = room.q, room.k, room.v, room.mixed
     room.total.fill(0)
     room.sums.fill(0)
+    if layer.sink_bias != 0.0:
+        wk = weights[1][:0] if sizes.parameter_free else weights[1]
+        _point_at_sink(
+            u[sizes.reference], layer, rows, group, wk, vectors.key_gain,
+            inverse[1, sizes.reference], k, room.sink, width,
+        )  # fmt: skip
     for content in range(u.shape[0]):
         counted = content < sizes.contents
         band = counted and layer.widest > 0
@@ -1335,15 +1392,11 @@ def attend_group(
                 _copy(u[content, group * size : (group + 1) * size], x)
         else:
             _project(u[content], source[content], layer, weights, vectors, q, k, v, width)
-        none = rows.q_factor[:0]
-        _turn_and_scale(
-            q, size, layer, rows, inverse[0, content], vectors.query_gain, rows.cos, rows.sin,
-            rows.q_factor, width,
-        )  # fmt: skip
-        _turn_and_scale(
-            k, size, layer, rows, inverse[1, content], vectors.key_gain, rows.cos, rows.sin,
-            none, width,
-        )  # fmt: skip
+        _turn(q, size, layer, rows, inverse[0, content], vectors.query_gain, width)
+        if layer.sink_bias != 0.0:
+            _add_to_heads(q, room.sink, width)
+        _multiply(q, rows.q_factor, width)
+        _turn(k, size, layer, rows, inverse[1, content], vectors.key_gain, width)
         if layer.ring:
             _copy(q, room.turned)
             for start in range(0, q.shape[0], size):
@@ -1352,10 +1405,13 @@ def attend_group(
         for head in range(heads):
             room.by_offset.fill(0)
             first, last = head * size, (head + 1) * size
+            kept = room.kept[:, content % sizes.contents, group * heads + head]
+            if not counted:
+                kept = kept[:, :0]
             square = _attend(
                 q[first:last], room.turned[first:last], k, v,
                 mixed[head * d_value : (head + 1) * d_value],
-                layer, rows, logits[head], band, room.total[head], room.attention[head], room,
+                layer, rows, logits[head], band, room.total[head], kept, room,
             )  # fmt: skip
             if counted:
                 by_offset = room.by_offset_all
@@ -1574,12 +1630,12 @@ def _token_keys(sizes, draw, content, keys):
 
 
 @njit(**OPTIONS)
-def _embed_content(sizes, draw, content, constant, x):
-    """Fill the embeddings of one content (d, ld); ``constant``: with BOS at position 0."""
+def _embed_content(sizes, draw, content, bos, x):
+    """Fill the embeddings of one content (d, ld), with a kind of token at position 0."""
     width, alpha = sizes.width, sizes.alpha
     keys = np.zeros(width, np.uint64)
     _token_keys(sizes, draw, content, keys)
-    if constant:
+    if bos != BOS_ORDINARY:
         keys[0] = stream(sizes.seed, draw, STREAM_BOS, ZERO, ZERO)
     scale = x.dtype.type(math.sqrt(sizes.v0 * (1 - alpha)))
     flat, ld = x.reshape(x.size), x.shape[1]
@@ -1587,15 +1643,14 @@ def _embed_content(sizes, draw, content, constant, x):
         other = min(f + 1, sizes.d - 1) * ld
         for i in range(0, width, LANES):
             _normal_vectors(keys, i, np.uint64(f) * _GOLDEN, scale, flat, other + i, f * ld + i)
-    no_direction = constant and (sizes.bos == BOS_ZERO or sizes.bos == BOS_MEAN)
-    if no_direction:
+    if bos in (BOS_ZERO, BOS_MEAN):
         for f in range(sizes.d):
             x[f, 0] = 0
     if alpha > 0:
         shared = np.empty(sizes.d)
         key = stream(sizes.seed, draw, STREAM_SHARED, ZERO, ZERO)
         fill_normal(key, math.sqrt(sizes.v0 * alpha), shared)
-        start = 1 if constant and sizes.bos == BOS_ZERO else 0
+        start = 1 if bos == BOS_ZERO else 0
         for f in range(sizes.d):
             for i in range(start, sizes.context):
                 x[f, i] += shared[f]
@@ -1606,10 +1661,15 @@ def _embed_content(sizes, draw, content, constant, x):
 
 @njit(**OPTIONS)
 def embed(sizes, draw, x):
-    """Fill the embeddings (contents, d, ld); contents beyond the counted ones hold no BOS."""
+    """Fill the embeddings (contents, d, ld).
+
+    Contents beyond the counted ones hold no BOS, but for the one that heads' biases are made from.
+    """
     for content in range(x.shape[0]):
-        constant = content < sizes.contents and sizes.bos != BOS_ORDINARY
-        _embed_content(sizes, draw, content % sizes.contents, constant, x[content])
+        bos = sizes.bos if content < sizes.contents else BOS_ORDINARY
+        if content == sizes.contents * sizes.sets:
+            bos = BOS_CONSTANT
+        _embed_content(sizes, draw, content % sizes.contents, bos, x[content])
 
 
 @njit(**OPTIONS)
@@ -1622,8 +1682,7 @@ def record_diagonals(sizes, x, y, out):
     context, counted, d = sizes.context, sizes.contents, sizes.d
     own, pairs = 1 / (d * counted), 1 / (d * counted * max(counted - 1, 1))
     square, bos, both, total, other = np.empty((5, context))
-    sets = x.shape[0] // counted
-    for which in range(sets):
+    for which in range(sizes.sets):
         square.fill(0)
         bos.fill(0)
         both.fill(0)
@@ -1646,7 +1705,7 @@ def record_diagonals(sizes, x, y, out):
                 out[0, i] = square[i] * own
                 out[3, i] = bos[i] * own
                 out[1, i] = (both[i] - square[i]) * pairs
-            if which == sets - 1:
+            if which == sizes.sets - 1:
                 out[2, i] = (both[i] - square[i]) * pairs
 
 
@@ -1658,7 +1717,7 @@ def record_matrices(sizes, x, y, out):
     product = _matrix(context, sizes.ld, like)
     total, other = _matrix(d, sizes.ld, like), _matrix(d, sizes.ld, like)
     own, between = np.zeros((context, context)), np.zeros((context, context))
-    for which in range(x.shape[0] // counted):
+    for which in range(sizes.sets):
         own[:] = 0
         total[:] = 0
         other[:] = 0
@@ -1672,7 +1731,7 @@ def record_matrices(sizes, x, y, out):
         if which == 0:
             out[0] = (own + own.T) / (2 * d * counted)
             out[1] = (between + between.T) / 2
-        if which == x.shape[0] // counted - 1:
+        if which == sizes.sets - 1:
             out[2] = (between + between.T) / 2
 
 
@@ -1798,23 +1857,41 @@ def _map_and_weigh(context, s, at, count, scale, reference, first, maps, place, 
 
 
 @njit(**OPTIONS)
-def _embed_lanes(sizes, content, x):
+def embed_lanes(sizes, content, x):
     """Fill the embeddings of ``LANES`` contents (T, d', LANES)."""
     context, d, row = sizes.context, sizes.d, x.shape[1]
-    keys, own = np.empty((context, LANES), np.uint64), np.empty(context, np.uint64)
+    keys, own = np.empty((context + 1, LANES), np.uint64), np.empty(context, np.uint64)
     for lane in range(LANES):
         _token_keys(sizes, ZERO, content + lane, own)
         for i in range(context):
             keys[i, lane] = own[i]
+        keys[context, lane] = stream(sizes.seed, ZERO, STREAM_SHARED, content + lane, ONE)
     if sizes.bos == BOS_CONSTANT:
         keys[0, :] = stream(sizes.seed, ZERO, STREAM_BOS, ZERO, ZERO)
-    flat, scale = x.reshape(x.size), x.dtype.type(math.sqrt(sizes.v0))
+    flat, scale = x.reshape(x.size), x.dtype.type(math.sqrt(sizes.v0 * (1 - sizes.alpha)))
     for i in range(context):
         for f in range(0, d, 2):
             at, other = (i * row + f) * LANES, (i * row + min(f + 1, d - 1)) * LANES
             _normal_vectors(keys, i * LANES, np.uint64(f) * _GOLDEN, scale, flat, other, at)
-    if sizes.bos == BOS_ZERO:
+    if sizes.bos in (BOS_ZERO, BOS_MEAN):
         x[0] = 0
+    if sizes.alpha > 0:
+        _share_lanes(sizes, keys, x)
+
+
+@njit(**OPTIONS)
+def _share_lanes(sizes, keys, x):
+    """Add to all tokens of a content what they share: its streams are the last of ``keys``."""
+    context, d = sizes.context, sizes.d
+    shared = np.empty((d, LANES), x.dtype)
+    flat, scale = shared.reshape(shared.size), x.dtype.type(math.sqrt(sizes.v0 * sizes.alpha))
+    for f in range(0, d, 2):
+        at, other = f * LANES, min(f + 1, d - 1) * LANES
+        _normal_vectors(keys, context * LANES, np.uint64(f) * _GOLDEN, scale, flat, other, at)
+    for i in range(1 if sizes.bos == BOS_ZERO else 0, context):
+        for f in range(d):
+            for lane in range(LANES):
+                x[i, f, lane] += shared[f, lane]
 
 
 @njit(**OPTIONS)
@@ -1887,7 +1964,7 @@ def map_scores(sizes, layer, rows, seen, first, batches, x, u, turned, y, s, ref
     one, row = x.shape[1] * LANES, padded * LANES
     maps.fill(0)
     for batch in range(batches):
-        _embed_lanes(sizes, first + batch * LANES, x)
+        embed_lanes(sizes, first + batch * LANES, x)
         for block in range(reference.shape[0]):
             if sizes.before_branch:
                 _normalise_lanes(x, u, d, context, sizes.norm, sizes.eps)

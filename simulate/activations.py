@@ -1,6 +1,6 @@
 """Activations of many contents, some of which hold the same token at chosen positions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,13 +28,13 @@ class Watched(Forward):
     bos
         Whether all contents hold one token at position 0.
     token_at
-        Position of the draw's common token in every content (contents,).
+        Position of the draw's common token in every content, or None.
     positions
         Where the residual stream is kept.
     """
 
     def __init__(
-        self, plan: Plan, bos: bool, token_at: NDArray[np.int64], positions: Sequence[int]
+        self, plan: Plan, bos: bool, token_at: Sequence[int | None], positions: Sequence[int]
     ) -> None:
         super().__init__(plan)
         self._bos, self._token_at, self._positions = bos, token_at, list(positions)
@@ -50,7 +50,8 @@ class Watched(Forward):
     def _record(self, sample: Sample, depth: int) -> None:
         if depth == 0:
             self._plant()
-        self._kept.append(self.x[:, :, self._positions].swapaxes(1, 2).copy())
+        contents = self.x[: len(self._token_at)]
+        self._kept.append(contents[:, :, self._positions].swapaxes(1, 2).copy())
 
     def _plant(self) -> None:
         sizes = self.plan.sizes[0]
@@ -59,19 +60,21 @@ class Watched(Forward):
         if self._bos:
             self.x[:, :, 0] = bos
         for content, position in enumerate(self._token_at):
-            self.x[content, :, position] = token
+            if position is not None:
+                self.x[content, :, position] = token
 
 
 def activations(
     stack: Stack,
-    token_at: Sequence[int],
+    token_at: Sequence[int | None],
     positions: Sequence[int],
     *,
     draws: int,
     seed: int = 0,
+    first: int = 0,
     threads: int | None = None,
-) -> Iterator[Array]:
-    """Yield the residual stream of every draw of weights at some positions.
+) -> Generator[Array, None, None]:
+    """Yield the residual stream of draws ``first .. draws-1`` of the weights at some positions.
 
     In every draw one token is common to all contents: content ``c`` holds it at ``token_at[c]``.
     The rest of a content is random, BOS is as the stack says.
@@ -81,11 +84,11 @@ def activations(
     stack
         The architecture.
     token_at
-        One position per content.
+        One position per content, or None for a content without that token.
     positions
         Where the residual stream is kept.
-    draws, seed, threads
-        As in `measure`.
+    draws, seed, first, threads
+        As in `watch_attention`.
 
     Yields
     ------
@@ -102,16 +105,16 @@ def activations(
             f"activations with planted tokens are not made with bos={stack.bos.kind} and"
             f" alpha={stack.alpha:g}: use bos=constant or bos=random, and alpha=0"
         )
-    outside = [i for i in (*token_at, *positions) if not 0 <= i < stack.context]
+    wanted = [i for i in (*token_at, *positions) if i is not None]
+    outside = [i for i in wanted if not 0 <= i < stack.context]
     if outside:
         raise RopeleakError(
             f"position {outside[0]} is outside the context of {stack.context} tokens"
         )
     plan = make_plan(stack.set("bos", "random"), len(token_at), seed)
-    where = np.asarray(token_at, dtype=np.int64)
     return in_order(
-        lambda: Watched(plan, stack.bos.is_constant, where, positions),
+        lambda: Watched(plan, stack.bos.is_constant, token_at, positions),
         Watched.watch,
-        range(draws),
+        range(first, draws),
         threads or available_threads(),
     )

@@ -2,7 +2,8 @@
 
 Scores have mean 0 over weights where queries and keys are independent, whatever the residual
 stream is. So a statistic that is linear in them is chance alone, and explains the linear part of
-what ``ln Z`` and the leaks of the draw happen to be.
+what ``ln Z`` and the leaks of the draw happen to be. Antithetic pairs, draws with ``W_Q`` and
+``-W_Q``, would cancel the same part and take twice the work.
 """
 
 from typing import NamedTuple

@@ -90,8 +90,11 @@ def empty_sample(plan: Plan, full: bool, by_head: bool = False) -> Sample:
 Shape = tuple[int, ...]
 
 
-def room_shapes(plan: Plan, index: int) -> dict[str, Shape]:
-    """Return the arrays that a layer's kernel works in, in the plan's precision, by name."""
+def room_shapes(plan: Plan, index: int, keep: bool = False) -> dict[str, Shape]:
+    """Return the arrays that a layer's kernel works in, in the plan's precision, by name.
+
+    ``keep`` is whether there is room for the scores and weights of every head and content.
+    """
     sizes, layer = plan.sizes[0], plan.layers[index]
     names = ("size", "d_nope", "d_value", "q_rank", "kv_rank", "most_keys", "groups")
     size, d_nope, d_value, q_rank, kv_rank, keys, groups = (int(layer[name]) for name in names)
@@ -110,29 +113,30 @@ def room_shapes(plan: Plan, index: int) -> dict[str, Shape]:
         "k": (size, ld),
         "v": (d_value, ld),
         "turned": (heads * size, ld),
+        "sink": (size if layer["sink_bias"] else 0, ld),
         "mixed": (heads * d_value, ld),
         "scores": (rows, kernels.WIDTH),
         "behind": (rows if layer["ring"] else 1, kernels.WIDTH),
         **dict.fromkeys(vectors, (kernels.WIDTH,)),
         "total": (heads, context, ld),
         "by_offset": (kernels.TILE, 2 * context + kernels.WIDTH),
+        "kept": (2, int(sizes["contents"]), int(sizes["heads"]), *((context, ld) * keep or (0, 0))),
     }
 
 
 class LayerRoom:
     """Memory for one attention layer: weights of a group, and what the kernel works in.
 
-    With ``attention`` the weights of the latest content are kept (heads of a group, key, query).
+    With ``keep`` the scores and weights of every head and content are kept.
     """
 
-    def __init__(self, plan: Plan, index: int, attention: bool = False) -> None:
+    def __init__(self, plan: Plan, index: int, keep: bool = False) -> None:
         arrays = {
             name: aligned(*shape, dtype=plan.dtype)
-            for name, shape in room_shapes(plan, index).items()
+            for name, shape in room_shapes(plan, index, keep).items()
         }
         sizes, heads = plan.sizes[0], arrays["total"].shape[0]
-        context, ld = int(sizes["context"]), int(sizes["ld"])
-        kept = (heads, context, ld) if attention else (heads, 0, 0)
+        context = int(sizes["context"])
         self.weights = tuple(
             arrays.pop(f"w_{name}") for name in ("query", "key", "value", "output")
         )
@@ -148,7 +152,6 @@ class LayerRoom:
             first=np.zeros(context),
             score=np.zeros(context),
             first_score=np.zeros(context),
-            attention=np.zeros(kept, plan.dtype),
             sums=np.zeros((heads, 3, context)),
         )
 
@@ -175,6 +178,8 @@ class Forward:
         The plan.
     full, by_head
         Whether samples hold the matrices ``K``, ``Q`` and ``Q∅``, and numbers of every head.
+    keep
+        Whether the scores and weights of the latest block are kept.
     source
         Makes the source of a set of weights from its number; random draws unless given.
 
@@ -189,6 +194,7 @@ class Forward:
         plan: Plan,
         full: bool = False,
         by_head: bool = False,
+        keep: bool = False,
         source: Callable[[int], Source] | None = None,
     ) -> None:
         sizes = plan.sizes[0]
@@ -209,7 +215,7 @@ class Forward:
             )
             for layer in plan.layers
         ]  # fmt: skip
-        self._rooms = [LayerRoom(plan, index) for index in range(plan.layers.size)]
+        self._rooms = [LayerRoom(plan, index, keep) for index in range(plan.layers.size)]
         self._mlp = MlpRoom(plan)
 
     def run(self, draw: int) -> Sample:
@@ -334,14 +340,14 @@ class Forward:
                 kernels.Rowwise(*(sums[own] for sums in out)),
             )  # fmt: skip
             band += place.room.sums[:, 1:].sum(axis=0)
-            self._attended(number, own, place)
+        self._attended(number, place)
         bias = source.bias(number, "attention")
         if bias.size:
             kernels.gain_all(self._y, bias[:0], bias, width)
         return out, band
 
-    def _attended(self, number: int, heads: slice, place: LayerRoom) -> None:
-        """Look at what a group of heads left behind."""
+    def _attended(self, number: int, place: LayerRoom) -> None:
+        """Look at what the heads of a block left behind."""
 
     def _reduce(
         self, heads: kernels.Rowwise, band: Floats, expected: float, number: int, sample: Sample
@@ -356,7 +362,8 @@ class Forward:
         sample.leak[number] = heads.leak.mean(0)
         if self.by_head:
             sample.head_leak[number], sample.head_sink[number] = heads.leak, heads.sink
-        if self.plan.sizes[0]["controls"] and not block["alignment"]:
+        pointed = block["alignment"] or layer["sink_bias"]
+        if self.plan.sizes[0]["controls"] and not pointed:
             self._centre_scores(number, heads, band / len(heads.leak), expected, sample)
 
     def _expected_residual(self, number: int) -> float:

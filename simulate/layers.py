@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ropeleak.spec import Attention, Stack
+from ropeleak.spec.sink import sink_band
 
 from . import _kernels as kernels
 
@@ -17,7 +18,7 @@ LAYER = np.dtype(
         "context", "widest", "entries", "most_keys", "groups", "size", "d_nope", "d_value",
         "q_rank", "kv_rank", "ring", "causal", "softmax", "has_null", "qk_norm", "pairs",
     )]
-    + [(name, "f8") for name in ("softcap", "null_logit", "null_std", "qk_eps")]
+    + [(name, "f8") for name in ("softcap", "null_logit", "null_std", "sink_bias", "qk_eps")]
 )  # fmt: skip
 
 QK_NORMS = {
@@ -74,6 +75,7 @@ def layer_record(stack: Stack, attention: Attention, keys: dict[str, Integers]) 
         "softcap": soft.softcap or 0.0,
         "null_logit": null or 0.0,
         "null_std": soft.sink_logit_std,
+        "sink_bias": attention.sink_bias,
         "qk_eps": stack.norm.eps,
     }
     record = np.zeros(1, LAYER)
@@ -113,16 +115,41 @@ def visibility(attention: Attention, context: int) -> dict[str, Integers]:
     }
 
 
+def score_scale(stack: Stack, attention: Attention, sigma: float, parameter_free: bool) -> float:
+    """Return the factor on ``q·k``, of queries and keys as the kernels make them."""
+    if attention.qk_norm == "none" or parameter_free:
+        return stack.score_scale(attention)
+    size = stack.head_size(attention)  # queries and keys are unit-RMS
+    return sigma / sqrt(size * stack.rotary_gain(attention))
+
+
+def sink_weights(
+    stack: Stack, attention: Attention, sigma: float, parameter_free: bool
+) -> dict[str, Floats]:
+    """Return what the entries of BOS's key count in the bias of queries (size,).
+
+    The bias is these weights times the key over its square in the band, rotated as a query is.
+    """
+    weights = np.zeros(stack.head_size(attention))
+    if attention.sink_bias:
+        band, pairs = sink_band(stack, attention), rotated_pairs(stack, attention)
+        still = np.setdiff1d(np.arange(weights.size), pairs)[: band.still]
+        scale = score_scale(stack, attention, sigma, parameter_free)
+        weights[still] = attention.sink_bias / scale
+        if attention.rope is not None:  # a rotation multiplies by the attention factor
+            rotated = scale * attention.rope.attention_scale(stack.context)
+            weights[pairs[band.pairs]] = attention.sink_bias / rotated
+    return {"sink": weights}
+
+
 def factors(
     stack: Stack, attention: Attention, sigma: float, parameter_free: bool
 ) -> dict[str, Floats]:
     """Return the factor on queries, that on capped scores, and sigmoid's bias, each (ld,)."""
-    soft, context, size = attention.softmax, stack.context, stack.head_size(attention)
+    soft, context = attention.softmax, stack.context
     query = np.arange(context)
     n_keys = attention.key_range(query, context).n_keys
-    scale = stack.score_scale(attention)
-    if attention.qk_norm != "none" and not parameter_free:
-        scale = sigma / sqrt(size * stack.rotary_gain(attention))  # queries and keys are unit-RMS
+    scale = score_scale(stack, attention, sigma, parameter_free)
     after = np.zeros(leading(context))
     after[:context] = soft.query_scale(query, n_keys)
     bias = np.zeros(leading(context))

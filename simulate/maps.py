@@ -84,7 +84,8 @@ def score_maps(
     """Return the mean and the spread of every score of a parameter-free stack.
 
     Every head reads its slice of the residual stream, ``q = k = v``: nothing but the mask, the norm
-    and RoPE tells positions apart.
+    and RoPE tells positions apart. What the tokens of a content share (``alpha``) is drawn anew for
+    every content: there are no weights that it could be common to.
 
     Parameters
     ----------
@@ -152,7 +153,7 @@ def _check(stack: Stack, contents: int) -> None:
         (attention.qk_norm != "none", "attention.qk_norm=none"),
         (attention.mask == "ring", "attention.mask=causal or bidirectional"),
         (attention.sinks > 0, "attention.sinks=0"),
-        (stack.alpha > 0 or stack.bos.kind == "mean", "alpha=0 and another bos than mean"),
+        (attention.sink_bias != 0, "attention.sink_bias=0"),
         (stack.d_head % kernels.TILE > 0, f"heads of a multiple of {kernels.TILE} features"),
         (contents < 2, f"contents of 2 or more, not {contents}"),
     )

@@ -18,6 +18,7 @@ from .layers import (
     padded,
     rotated_pairs,
     rotations,
+    sink_weights,
     visibility,
 )
 
@@ -26,8 +27,9 @@ Integers = NDArray[np.int64]
 
 SIZES = np.dtype(
     [(name, "i8") for name in (
-        "context", "width", "ld", "d", "contents", "heads", "bos", "vocab", "norm",
-        "before_branch", "after_branch", "after_sum", "parallel", "parameter_free", "controls",
+        "context", "width", "ld", "d", "contents", "sets", "reference", "heads", "bos", "vocab",
+        "norm", "before_branch", "after_branch", "after_sum", "parallel", "parameter_free",
+        "controls",
     )]
     + [("seed", "u8")]
     + [(name, "f8") for name in ("v0", "alpha", "eps", "residual")],
@@ -89,6 +91,8 @@ class Plan(NamedTuple):
         Rotations of every position, and by one more context (layers, pairs, ld).
     pairs
         Features that turn together (layers, pairs, 2).
+    sink
+        What features of BOS's key count in the bias of queries (layers, size).
     """
 
     sizes: NDArray[np.void]
@@ -110,12 +114,18 @@ class Plan(NamedTuple):
     turn_cos: NDArray[np.floating]
     turn_sin: NDArray[np.floating]
     pairs: Integers
+    sink: NDArray[np.floating]
 
     @property
     def inputs(self) -> int:
-        """Number of contents that are run: where BOS is constant, as many without it besides."""
+        """Number of contents that are run.
+
+        Where BOS is constant, as many without it are run besides; where heads read a BOS that is
+        not there, one with it.
+        """
         sizes = self.sizes[0]
-        return int(sizes["contents"] * (1 if sizes["bos"] == kernels.BOS_ORDINARY else 2))
+        counted = int(sizes["contents"] * sizes["sets"])
+        return counted + int(sizes["reference"] == counted)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -137,6 +147,7 @@ def make_plan(
     seed: int,
     dtype: DTypeLike = np.float32,
     parameter_free: bool = False,
+    common: bool = True,
     controls: bool = True,
     drawn: bool = True,
 ) -> Plan:
@@ -155,6 +166,8 @@ def make_plan(
     parameter_free
         Every head reads its slice of the residual stream: ``W_Q``, ``W_K``, ``W_V`` and ``W_O`` are
         the identity.
+    common
+        Whether contents are run without BOS too where it is constant, for ``Q∅``.
     controls
         Whether samples hold what of them is chance: see `Sample`. There is none without parameters.
     drawn
@@ -169,15 +182,14 @@ def make_plan(
     distinct = list(dict.fromkeys(stack.attention))
     blocks = [_block(stack, number, distinct) for number in range(stack.n_blocks)]
     keys = [visibility(attention, stack.context) for attention in distinct]
-    scales = [
-        factors(stack, a, stack.score_std(stack.attention.index(a)), parameter_free)
-        for a in distinct
-    ]
+    sigmas = {a: stack.score_std(stack.attention.index(a)) for a in distinct}
+    scales = [factors(stack, a, sigma, parameter_free) for a, sigma in sigmas.items()]
     records = [layer_record(stack, a, seen) for a, seen in zip(distinct, keys, strict=True)]
     turns = [rotations(stack, a) for a in distinct]
+    sinks = [sink_weights(stack, a, sigma, parameter_free) for a, sigma in sigmas.items()]
     return Plan(
         sizes=_sizes(
-            stack, contents, seed, parameter_free, controls and drawn and not parameter_free
+            stack, contents, seed, parameter_free, common, controls and drawn and not parameter_free
         ),
         blocks=np.concatenate(blocks),
         layers=np.concatenate(records),
@@ -185,6 +197,7 @@ def make_plan(
         **{name: _stacked([row[name] for row in keys], np.int64) for name in keys[0]},
         **{name: _stacked([row[name] for row in scales], dtype) for name in scales[0]},
         **{name: _stacked([row[name] for row in turns], dtype) for name in turns[0]},
+        **{name: _stacked([row[name] for row in sinks], dtype) for name in sinks[0]},
     )
 
 
@@ -210,6 +223,11 @@ def check(stack: Stack, parameter_free: bool = False, drawn: bool = True) -> Non
                 f"attention[{block}].qk_norm={attention.qk_norm} is not measured with latent"
                 " attention: set attention.qk_norm=none"
             )
+        if attention.sink_bias and not drawn:
+            raise RopeleakError(
+                f"attention[{block}].sink_bias={attention.sink_bias:g} is a bias of random heads,"
+                " not of given weights: set attention.sink_bias=0"
+            )
         if parameter_free or not drawn:
             continue
         sigma, size = stack.score_std(block), stack.head_size(attention)
@@ -233,12 +251,15 @@ def check(stack: Stack, parameter_free: bool = False, drawn: bool = True) -> Non
 
 
 def _sizes(
-    stack: Stack, contents: int, seed: int, parameter_free: bool, controls: bool
+    stack: Stack, contents: int, seed: int, parameter_free: bool, common: bool, controls: bool
 ) -> NDArray[np.void]:
-    norm = stack.norm
+    norm, sets = stack.norm, 2 if stack.bos.is_constant and common else 1
+    reads_sinks = any(attention.sink_bias for attention in stack.attention)
     values = {
         "context": stack.context, "width": padded(stack.context), "ld": leading(stack.context),
-        "d": stack.d_model, "contents": contents, "heads": stack.n_heads,
+        "d": stack.d_model, "contents": contents, "sets": sets,
+        "reference": contents if reads_sinks and not stack.bos.is_constant else 0,
+        "heads": stack.n_heads,
         "bos": BOS[stack.bos.kind], "vocab": stack.vocab_size or 0, "norm": NORMS[norm.kind],
         "before_branch": norm.before_branch, "after_branch": norm.after_branch,
         "after_sum": norm.after_sum, "parallel": norm.parallel, "parameter_free": parameter_free,
@@ -267,8 +288,8 @@ def _block(stack: Stack, number: int, distinct: list[Attention]) -> NDArray[np.v
     d_value = latent.d_value if latent else stack.d_head
     width, experts = stack.block_d_ff(number), mlp.experts
     gaussian = (  # scores are, given the inputs, and independent of what the softmax divides by
-        not attention.alignment and latent is None and attention.qk_norm == "none"
-        and attention.softmax.softcap is None
+        not attention.alignment and not attention.sink_bias and latent is None
+        and attention.qk_norm == "none" and attention.softmax.softcap is None
     )  # fmt: skip
     values = {
         "layer": distinct.index(attention),

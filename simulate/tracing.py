@@ -72,8 +72,7 @@ class Tracer(Forward):
     """Runs one content at a time and keeps its residual stream and attention."""
 
     def __init__(self, plan: Plan) -> None:
-        super().__init__(plan)
-        self._rooms = [LayerRoom(plan, index, attention=True) for index in range(plan.layers.size)]
+        super().__init__(plan, keep=True)
         self._states: list[Array] = []
         self._weights = np.zeros(0)
 
@@ -92,6 +91,6 @@ class Tracer(Forward):
         context = int(self.plan.sizes[0]["context"])
         self._states.append(self.x[0, :, :context].T.copy())
 
-    def _attended(self, number: int, heads: slice, place: LayerRoom) -> None:
+    def _attended(self, number: int, place: LayerRoom) -> None:
         context = int(self.plan.sizes[0]["context"])
-        self._weights[number, heads] = place.room.attention[:, :, :context].swapaxes(1, 2)
+        self._weights[number] = place.room.kept[1, 0, :, :, :context].swapaxes(1, 2)

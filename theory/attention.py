@@ -28,7 +28,7 @@ def attention_branch(
     stack: Stack, block: int, layer: Layer, grid: Grid, u: State
 ) -> tuple[State, Row]:
     """Return what attention writes, and its rows, for the state ``u`` of its input."""
-    row = attention_rows(stack, block, layer, grid, u.same)
+    row = attention_rows(stack, block, layer, grid, u)
     same, gap = _same(row, layer, u.same)
     diag = same.diag
     matrices = np.outer(diag, diag) * _matrix_variance(stack)
@@ -37,7 +37,28 @@ def attention_branch(
         replace(same, spread=chosen + matrices),
         {name: _other(stack, row, layer, u, q, diag, matrices) for name, q in u.other.items()},
     )
+    if row.shift is not None:
+        every, with_bos = _read_by_bias(stack, row, layer, u)
+        branch = branch.with_common(every + with_bos, {"common": every})
     return branch.scaled(np.sqrt(stack.attention_gain(block))), row
+
+
+def _read_by_bias(stack: Stack, row: Row, layer: Layer, u: State) -> tuple[Array, Array]:
+    """Return what inputs have in common because a bias prefers one direction (G, G), of order 1/d.
+
+    Keys whose inputs lie along the direction that a sink bias reads draw more weight, so that this
+    direction is written whatever the input. It overlaps with what is written of BOS: the second
+    array, for inputs that begin with it.
+    """
+    moments, (mean, square) = row.moments, row.at_sink
+    moved = np.maximum(moments.row_sum - mean - (moments.participation - square), 0.0)
+    size = float(u.same.diag.mean()) / stack.d_model
+    along = np.sqrt(row.noise) * moved
+    every = np.outer(along, along) * layer.band_kernel * size
+    bias = layer.attention.sink_bias * row.scale * moved
+    turned = (row.mean * layer.band_kernel).sum(1)
+    overlap = np.outer(row.sink, bias * turned) * size * stack.bos.is_constant
+    return every, overlap + overlap.T
 
 
 def _same(row: Row, layer: Layer, same: SameContent) -> tuple[SameContent, Array]:
@@ -50,8 +71,12 @@ def _same(row: Row, layer: Layer, same: SameContent) -> tuple[SameContent, Array
     apart[row.mass > 1 - 1e-9] = 0.0
     own = row.mean @ same.diag
     gap = np.maximum(np.add.outer(own, own) / 2 - apart, 0.0)
-    alike = np.clip(same.pairs * row.alike, 0, 1)
-    together = row.mass * np.expm1(alike * row.both_free) * gap
+    alike = _correlation(row, layer, same.pairs * row.alike)
+    at_sink = np.outer(row.at_sink[0], row.at_sink[0])
+    together = (row.mass - at_sink) * np.expm1(alike * row.both_free) * gap
+    if row.shift is not None:
+        lifted = np.clip(same.pairs * row.alike, 0, 1)
+        together += at_sink * np.expm1(lifted * row.both_free_at_sink) * gap
     ridge_mass = same.near @ ridge.sum
     row_sum = np.outer(moments.row_sum, moments.row_sum)
     pairs = row_sum * (between + row.shared(layer, held + ridge_mass) + together)
@@ -115,9 +140,10 @@ def _other(
     choice, together = np.zeros_like(mean), np.zeros_like(mean)
     for k, l in q.anchors:
         held = q.pairs[k, l]
+        free = row.both_free_at_sink if k == l == 0 else row.both_free
         same = max(held / max(np.sqrt(size[k] * size[l]), TINY), 0.0)
         both_read = np.outer(row.mean[:, k], row.mean[:, l])
-        alike = np.clip(q.pairs * _alike(row, layer, k, l), 0, 1) * row.both_free
+        alike = np.clip(q.pairs * _alike(row, layer, k, l), 0, 1) * free
         together += both_read * np.expm1(alike * same) * np.maximum(held - mean, 0.0)
         square = np.outer(*(_mean_square(row, x) for x in (k, l)))
         choice += np.maximum(square - both_read**2, 0.0) * held**2
@@ -136,16 +162,34 @@ def _alike(row: Row, layer: Layer, k: int, l: int) -> Array:
     return np.asarray(kernel * np.outer(row.inverse, row.inverse))
 
 
+def _correlation(row: Row, layer: Layer, alike: Array) -> Array:
+    """Return the correlation of two rows' scores of one key (G, G).
+
+    ``alike`` is that of random heads; the noise of a sink bias is the same for all queries.
+    """
+    if row.shift is None:
+        return np.asarray(np.clip(alike, 0, 1))
+    noise = row.noise / np.maximum(row.own_std**2, TINY)
+    random, common = np.sqrt(np.clip(1 - noise, 0, 1)), np.sqrt(np.clip(noise, 0, 1))
+    together = alike * np.outer(random, random) + layer.band_kernel * np.outer(common, common)
+    return np.asarray(np.clip(together, 0, 1))
+
+
 def _mean_square(row: Row, key: int) -> Array:
     """Return ``E a²`` of one key (G,)."""
-    per_key = row.moments.participation / row.n_keys
-    return np.asarray(np.minimum(row.mean[:, key] * row.n_keys, _LARGEST_EXCESS) * per_key)
+    mean, square = row.at_sink
+    if key == 0 and mean.any():
+        return np.where(mean > 0, square, 0.0)
+    per_key = np.maximum(row.moments.participation - square, 0.0) / row.n_keys
+    excess = row.mean[:, key] * row.n_keys / np.maximum(1 - mean, TINY)
+    return np.asarray(np.minimum(excess, _LARGEST_EXCESS) * per_key)
 
 
 def _choice_variance(row: Row, layer: Layer) -> Array:
     """Return the variance of a head's overlap that comes from which keys it chose (G, G)."""
-    moments, n = row.moments, row.n_keys
-    per_key, mean = moments.participation / n, moments.row_sum / n
+    moments, n, (at_sink, square) = row.moments, row.n_keys, row.at_sink
+    per_key = np.maximum(moments.participation - square, 0.0) / n
+    mean = (moments.row_sum - at_sink) / n
     spare = np.outer(per_key, per_key) - np.outer(mean, mean) ** 2
     return np.maximum(layer.averaging.common_keys * spare, 0.0)
 

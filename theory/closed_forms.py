@@ -1,6 +1,6 @@
-"""Closed forms that predictions use, written by ``make formulas``.
+"""Closed forms that predictions use.
 
-To change one, change its theorem.
+Written by ``make formulas``: to change a formula, change its theorem.
 """
 
 import numpy as np
@@ -26,4 +26,4 @@ def ruler_linear(
 
 def ruler_norm(d: Array | float, k_ii: Array | float, k_jj: Array | float) -> Array:
     """Theorem ruler-norm: the norm ruler."""
-    return np.asarray(np.abs(np.log(k_ii / k_jj)) / np.sqrt(special.polygamma(1, (1 / 2) * d)))
+    return np.asarray(abs(np.log(k_ii / k_jj)) / np.sqrt(special.polygamma(1, (1 / 2) * d)))

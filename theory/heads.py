@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from ropeleak.spec import Attention, Stack
+from ropeleak.spec.sink import sink_band
 
 from .dense import Band, Mask
 from .layer import rotations
@@ -51,7 +52,15 @@ def factor(covariance: Array) -> Array:
 
 @dataclass(frozen=True)
 class Heads:
-    """One layer's heads: how they turn, scale and mask scores."""
+    """One layer's heads: how they turn, scale and mask scores.
+
+    Attributes
+    ----------
+    frequencies, gains
+        Of every pair of entries: how fast it turns, and the factor on it (P,).
+    slow
+        Which pairs a sink bias lives in (P,).
+    """
 
     stack: Stack
     block: int
@@ -59,6 +68,7 @@ class Heads:
     band: Band
     frequencies: Array
     gains: Array
+    slow: Array
 
     @classmethod
     def of(cls, stack: Stack, block: int) -> "Heads":
@@ -72,9 +82,12 @@ class Heads:
         rope = attention.rope
         turned = 1.0 if rope is None or gain == 1 else rope.attention_scale(stack.context)
         gains = np.repeat(np.append(np.full(rates.size - 1, turned), 1.0), pairs) / gain**0.25
+        band = sink_band(stack, attention)
+        still = np.arange(pairs.sum() - band.pairs.size) < band.still // 2
         return cls(
-            stack, block, Mask(attention, stack.context), Band(stack, block), frequencies, gains
-        )
+            stack, block, Mask(attention, stack.context), Band(stack, block), frequencies, gains,
+            np.append(band.pairs, still),
+        )  # fmt: skip
 
     @property
     def attention(self) -> Attention:
@@ -96,6 +109,8 @@ class Heads:
         n_heads: int,
         n_inputs: int,
         rng: np.random.Generator,
+        *,
+        with_bos: bool = True,
     ) -> Draw:
         """Draw heads and what they do to some inputs.
 
@@ -105,6 +120,8 @@ class Heads:
             ``C - D`` of an input's own part (T, T).
         shared, own
             Factors (T, …) of ``D`` and ``C - D``.
+        with_bos
+            Whether position 0 of the inputs holds BOS, which a sink bias points at.
         """
         stack, attention, soft = self.stack, self.attention, self.attention.softmax
         rho = self._correlation()
@@ -113,6 +130,9 @@ class Heads:
         query_all = rho * key_all + np.sqrt(1 - rho**2) * query_all
         query = query_all + rho * key_own + np.sqrt(1 - rho**2) * query_own
         key = key_all + key_own
+        bos = key_all[:, :, :1]
+        if attention.sink_bias and not with_bos:
+            bos = bos + self._normal(own[:1], (n_heads, 1), rng)
         mean = None
         if attention.qk_norm != "none":
             floor = stack.qk_floor
@@ -122,12 +142,16 @@ class Heads:
                 query, key, query_all, key_all = (
                     x / size for x in (query, key, query_all, key_all)
                 )
+                bos = bos / size[:1]
                 covariance = covariance / (size * size.T)
             else:
-                query, key = (
+                query, key, bos = (
                     x / np.sqrt((np.abs(x) ** 2).mean(-1, keepdims=True) / 2 + floor)
-                    for x in (query, key)
+                    for x in (query, key, bos)
                 )
+        if attention.sink_bias:
+            bias = self._sink_bias(bos)
+            query, query_all = query + bias, query_all + bias
         scale = soft.query_scale(np.arange(stack.context), self.mask.n_keys)
         score = self._scores(query, key)
         if soft.softcap is not None:
@@ -139,6 +163,12 @@ class Heads:
             mean = (whole * scale[:, None])[:, self.band.query, self.band.key]
         weights, log_z = self._softmax(score, rng)
         return Draw(weights, log_z, score[:, :, self.band.query, self.band.key], mean)
+
+    def _sink_bias(self, bos: Complex) -> Complex:
+        """Return the bias of queries (H, A, 1, P) that points at BOS's keys."""
+        reads = bos * self.slow
+        square = (np.abs(reads * self.gains) ** 2).sum(-1, keepdims=True)
+        return np.asarray(self.attention.sink_bias / (self._spread() * square) * reads)
 
     def _correlation(self) -> float:
         """Return the correlation ``ρ`` of query and key weights."""

@@ -1,6 +1,6 @@
-"""Integrands of the softmax theorems, written by ``make formulas``.
+"""Integrands of the softmax theorems.
 
-To change one, change its theorem.
+Written by ``make formulas``: to change a formula, change its theorem.
 
 A mean over the scores of a row of ``n`` keys, beside a null key of weight ``null``, is
 ``outside + ∫ (alone + of_keys · of_null) dt/t``; every theorem has these four. ``deficit``,

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ropeleak.spec import Attention, Stack
+from ropeleak.spec.sink import sink_band
 
 from .averaging import Averaging
 from .grid import Grid
@@ -29,6 +30,8 @@ class Layer:
         Mean of a rotation over a node's cell (G, P).
     ridge
         What the layer does to close pairs of tokens that the grid does not resolve.
+    band_kernel
+        ``κ_P(i-j)`` of the entries that a sink bias lives in (G, G).
     """
 
     attention: Attention
@@ -39,6 +42,7 @@ class Layer:
     share: Array
     smear: Array
     ridge: Ridge
+    band_kernel: Array
 
     @classmethod
     def of(cls, stack: Stack, attention: Attention, grid: Grid, vicinity: Vicinity) -> "Layer":
@@ -51,10 +55,15 @@ class Layer:
             still = np.zeros(1)
             one = np.ones((grid.size, 1))
             kernel = np.full((grid.size, grid.size), alike)
-            return cls(attention, grid.nodes, averaging, kernel, still, np.ones(1), one, ridge)
+            offset = np.subtract.outer(grid.nodes, grid.nodes) % grid.context
+            slow = np.cos(offset[..., None] * frequencies) @ band_share(stack, attention)
+            return cls(
+                attention, grid.nodes, averaging, kernel, still, np.ones(1), one, ridge, slow
+            )
         smear = np.sinc(np.outer(grid.cell - 1, frequencies) / (2 * np.pi))
         kernel = _kernel(grid.nodes, frequencies, share, smear, 0)
-        return cls(attention, grid.nodes, averaging, kernel, frequencies, share, smear, ridge)
+        slow = _kernel(grid.nodes, frequencies, band_share(stack, attention), smear, 0)
+        return cls(attention, grid.nodes, averaging, kernel, frequencies, share, smear, ridge, slow)
 
     @cached_property
     def turns(self) -> NDArray[np.complex128]:
@@ -86,6 +95,15 @@ def rotations(stack: Stack, attention: Attention) -> tuple[Array, Array]:
     still = pairs - frequencies.size
     share = np.append(np.ones(frequencies.size), still) / pairs
     return np.append(frequencies, 0.0), share
+
+
+def band_share(stack: Stack, attention: Attention) -> Array:
+    """Return the share of a sink bias that turns with each frequency of `rotations`."""
+    band = sink_band(stack, attention)
+    counts = np.append(2.0 * band.pairs, band.still)
+    if attention.rope is None:
+        counts = counts[-1:]
+    return np.asarray(counts / counts.sum())
 
 
 def _dirichlet(frequencies: Array, count: int) -> Array:

@@ -2,8 +2,9 @@ r"""Leakage in nats: what position does to a head's content-averaged scores and 
 
 Over weights, the content-averaged score ``s̄_ij`` of a head is Gaussian with covariance
 ``E[s̄_ij s̄_i'j'] = σ_i σ_i' D_ii' D_jj' κ(Δ-Δ')``, plus the mean ``m κ(Δ) C_ij`` of aligned
-queries and keys. ``ln Z_i`` has its mean and, to first order, follows the weighted mean of the
-row's scores. Centring removes the mean over ``i`` at equal offset ``Δ = i - j``.
+queries and keys, and ``b κ_P(Δ) C_0j`` where heads read sinks. ``ln Z_i`` has its mean and, to
+first order, follows the weighted mean of the row's scores. Centring removes the mean over ``i`` at
+equal offset ``Δ = i - j``.
 """
 
 from dataclasses import dataclass
@@ -14,12 +15,12 @@ from numpy.typing import NDArray
 from ropeleak.spec import Attention, Stack
 
 from .band import Band
-from .grid import Grid
-from .layer import Layer
+from .layer import Layer, band_share, rotations
 from .recursion import Block
 from .scores import Row
 
 Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 
 _RANK = 8
 _SMALL_EIGENVALUE = 1e-3
@@ -54,7 +55,7 @@ def leak(stack: Stack, band: Band, block: Block) -> Leak:
     In chunked attention the band counts all pairs at its offsets, also those that the chunk
     hides.
     """
-    if not band.offsets.size:
+    if not band.entries.any():
         return Leak(0.0, 0.0, 0.0)
     layer, row, before = block.layer, block.row, block.before
     at = np.ix_(band.index, band.index)
@@ -75,17 +76,46 @@ def leak(stack: Stack, band: Band, block: Block) -> Leak:
     flat = follows.reshape(-1, layer.frequencies.size)
     heard = (cosine.T @ flat.real.T + sine.T @ flat.imag.T).reshape(-1, *vectors.shape)
 
-    mask = float(np.vdot(band.entries.of_queries, fluctuation))
-    residual, cross = band.entries.products(scores, alike, heard, vectors * values)
+    at_query = band.query.pairs(scores)
+    at_query *= band.centring
+    followed = at_query @ band.key.rows(vectors * values)
+    mask = float(np.vdot(band.of_queries, fluctuation))
+    residual = float(np.vdot(at_query, band.key.pairs(alike)))
+    cross = float(np.vdot(followed, band.query.own_rows(heard)))
     log_z = row.moments.log_z
+    mean_score = np.zeros(band.query.lower.shape)
     if layer.attention.alignment:
         aligned = layer.attention.alignment * sigma / max(stack.score_std(block.index), _TINY)
-        more = band.entries.covariances(
-            aligned, before.same.pairs[at] * both, cosine.sum(0), log_z[band.index]
+        same = band.query.rows(before.same.pairs[at] * both)
+        turned = band.query.rows(aligned) * cosine.sum(0)[:, None]
+        mean_score += turned * band.key.own(same)
+    if row.shift is not None:
+        scale = band.query.rows(row.scale[band.index])
+        towards = row.shift.towards[band.index]
+        mean_score += (
+            _sink_turn(stack, layer, band.offsets)[:, None] * scale * band.key.rows(towards)
         )
-        residual, cross = residual + more[0], cross + more[1]
-    mask += _spread_of_mean(band.grid, layer.attention, log_z, band.widest)
+        size = max(row.inverse[0], _TINY) ** -2
+        noise = row.shift.unit * (alike / size - np.outer(towards, towards))
+        read = band.centring * band.key.pairs(noise)
+        residual += float(np.einsum("onm,on,om->", read, scale, scale))
+    if mean_score.any():
+        residual += _covariance(band, mean_score, mean_score)
+        cross += _covariance(band, mean_score, band.query.rows(log_z[band.index]))
+    mask += _spread_of_mean(band, layer.attention, log_z)
     return Leak(max(mask, 0.0), max(residual, 0.0), cross)
+
+
+def _covariance(band: Band, x: Array, y: Array) -> float:
+    """Return the mean over the band of what centring leaves of a product of entries (O, N)."""
+    return float(np.einsum("onm,on,om->", band.centring, x, y))
+
+
+def _sink_turn(stack: Stack, layer: Layer, offsets: Index) -> Array:
+    """Return a sink bias times ``κ_P(Δ)`` (O,)."""
+    frequencies, _ = rotations(stack, layer.attention)
+    slow = np.cos(np.outer(offsets, frequencies)) @ band_share(stack, layer.attention)
+    return np.asarray(layer.attention.sink_bias * slow)
 
 
 def _largest(matrix: Array) -> tuple[Array, Array]:
@@ -117,13 +147,17 @@ def _inner(layer: Layer, follows: NDArray[np.complex128], values: Array) -> Arra
     return np.asarray(weighted.reshape(g, -1) @ parts.reshape(g, -1).T)
 
 
-def _spread_of_mean(grid: Grid, attention: Attention, log_z: Array, widest: int) -> float:
+def _spread_of_mean(band: Band, attention: Attention, log_z: Array) -> float:
     """Return the centred mean square of ``E ln Z`` over the whole band, every offset counted."""
+    grid, queries = band.grid, band.queries
     every = np.arange(grid.context)
     log_n = np.log(attention.key_range(every, grid.context).n_keys)
     everywhere = log_n + np.interp(every, grid.nodes, log_z - log_n[grid.nodes])
     everywhere -= everywhere.mean()
-    count = grid.context - np.arange(1, widest + 1)
-    first = np.cumsum(everywhere[::-1])[count - 1]
-    second = np.cumsum(everywhere[::-1] ** 2)[count - 1]
-    return float((second - first**2 / count).sum() / count.sum())
+    counted = band.entries
+    offsets = np.arange(1, counted.size + 1)
+    sums, squares = (np.append(0.0, np.cumsum(everywhere**power)) for power in (1, 2))
+    mean = (sums[-1] - sums[offsets]) / (grid.context - offsets)
+    start = np.minimum(np.maximum(offsets, queries.start), queries.stop)
+    first, second = sums[queries.stop] - sums[start], squares[queries.stop] - squares[start]
+    return float((second - 2 * mean * first + counted * mean**2).sum() / counted.sum())

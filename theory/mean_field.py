@@ -70,14 +70,11 @@ def predict(
     ``χ²`` spread of a query's norm, the keys that two queries choose together, and what a finite
     number of heads, hidden units and dimensions leaves in an MLP's mean.
 
-    Against the sampled recursion, in the mean over positions of stacks of 32 blocks: up to
-    ``σ = 1`` everything is within 3%. At ``σ = 1.6`` the same holds but for ``sink``, 3 to 10% too
-    high from block 8 on, and ``leak_residual``, 10% too low in block 2. At ``σ = 2.5`` ``k_diag``,
-    ``log_z`` and ``leak_mask`` are within 3%; ``sink`` is 5% too low in block 4 and 10, 24 and 30%
-    too high in blocks 8, 16 and 32, ``q_diag`` 6 to 8% too low after blocks 2 to 8, and
-    ``leak_residual`` 16% too low in block 2 and 10% in block 4. The recursion drifts, too, for
-    strong alignment (``m > 1``), and where tokens of different norms are attended to without a
-    norm before.
+    Against the sampled recursion, in the mean over positions of stacks of 32 blocks: everything is
+    within 3% up to ``σ = 2.5``, but for ``leak_residual``, 4% too low in block 2 at ``σ = 1.6``,
+    and 8% in block 2 and 4% in block 4 at ``σ = 2.5``. The recursion drifts, too, for strong
+    alignment (``m > 1``), and where tokens of different norms are attended to without a norm
+    before.
     """
     grid = choose_grid(stack, positions)
     fine = positions == "dense" and not grid.is_dense

@@ -1,6 +1,6 @@
-"""Rounding errors of a score, written by ``make formulas``.
+"""Rounding errors of a score.
 
-To change one, change its theorem.
+Written by ``make formulas``: to change a formula, change its theorem.
 
 Each is the RMS by which two scores of unit variance differ that are equal in exact arithmetic.
 ``bits`` are those of the significand; ``squares`` is the sum over the pairs and the four rotated
@@ -14,15 +14,15 @@ Array = NDArray[np.float64]
 
 
 def of_angles(squares: Array, pairs: int) -> Array:
-    """Theorem precision-angle: the error of rounded angles."""
-    return np.sqrt(squares / (12 * pairs))
+    """Theorem precision-angle: relative invariance with rounded angles."""
+    return np.sqrt((1 / 12) * squares / pairs)
 
 
 def of_tables(bits: int) -> float:
-    """Theorem precision-tables: the error of rounded cosines and sines."""
+    """Theorem precision-tables: relative invariance with rounded tables."""
     return 0.690683400968584 * 2.0**-bits
 
 
 def of_rotation(bits: int) -> float:
-    """Theorem precision-rotation: the error of rounded products and sums."""
+    """Theorem precision-rotation: relative invariance with a rounded rotation."""
     return 1.20317250836541 * 2.0**-bits

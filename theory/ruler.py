@@ -77,12 +77,15 @@ def ruler(stack: Stack, i: int, i2: int) -> xr.Dataset:
 def conditioned_state(stack: Stack, grid: Grid, first: int, second: int) -> State:
     """Return the embedding's state when two kinds of input hold one token at two nodes.
 
-    ``Q`` is kept for two inputs of the first kind, two of the second, and one of each.
+    ``Q`` is kept for two inputs of the first kind, two of the second, and one of each; and ``Q∅``
+    where heads may read a BOS that is not there.
     """
     plain = initial_state(stack, grid)
     base = plain.other["bos"]
     pairs_of = {"first": (first, first), "second": (second, second), "between": (first, second)}
     other = {}
+    if any(attention.sink_bias for attention in stack.attention):
+        other["common"] = plain.other["common"]
     for name, (k, l) in pairs_of.items():
         pairs = base.pairs.copy()
         pairs[k, l] = np.sqrt(plain.same.diag[k] * plain.same.diag[l])

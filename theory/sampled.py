@@ -118,7 +118,7 @@ def attention(
     squares = np.zeros(3)
     for first in range(0, n_heads, batch):
         count = min(batch, n_heads - first)
-        drawn = heads.draw(own, *roots, count, replicas, rng)
+        drawn = heads.draw(own, *roots, count, replicas, rng, with_bos=heads.stack.bos.is_constant)
         same += _within(drawn.weights, u["K"]) / (n_heads * replicas)
         other += _between(drawn.weights, u["Q"]) / (n_heads * replicas * (replicas - 1))
         log_z += drawn.log_z.mean(1).sum(0) / n_heads
@@ -143,7 +143,7 @@ def _common(
     written = np.zeros_like(own)
     for first in range(0, n_heads, batch):
         count = min(batch, n_heads - first)
-        weights = heads.draw(own, *roots, count, replicas, rng).weights
+        weights = heads.draw(own, *roots, count, replicas, rng, with_bos=False).weights
         written += _between(weights, shared) / (n_heads * replicas * (replicas - 1))
     return written
 

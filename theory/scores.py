@@ -17,9 +17,10 @@ from ropeleak.spec import Attention, Stack
 
 from .grid import Grid
 from .layer import Layer
+from .sink import Shift, read_sink
 from .softmax import LARGEST_SCORE_STD, Moments, row_moments, sigmoid_moments
-from .state import SameContent
-from .weights import TINY, OwnToken, tilt
+from .state import State
+from .weights import TINY, LiftedKey, rest_of_row, tilt
 
 Array = NDArray[np.float64]
 
@@ -53,6 +54,14 @@ class Row:
         the input into the correlation of two rows' scores of one key.
     inverse
         One over the standard deviation of a query's input (G,).
+    scale
+        The query's scale (G,).
+    shift
+        What a sink bias does to the scores, the query's scale left out; None without one.
+    noise
+        Variance of a score's shift, which is the same for all queries (G,).
+    at_sink
+        Mean and mean square of what a sink bias makes a row give to token 0 (G,); 0 without one.
     """
 
     mean: Array
@@ -67,6 +76,10 @@ class Row:
     common: Array
     alike: Array
     inverse: Array
+    scale: Array
+    shift: Shift | None
+    noise: Array
+    at_sink: tuple[Array, Array]
 
     @property
     def weights(self) -> Array:
@@ -90,10 +103,28 @@ class Row:
 
     @cached_property
     def freedom(self) -> Array:
-        """Log-ratio of the largest and smallest chance that two rows choose the same key (G,)."""
-        m = self.moments
-        ratio = self.n_keys * m.participation / np.maximum(m.row_sum_square, TINY)
+        """Log-ratio of the largest and smallest chance that two rows choose the same key (G,).
+
+        A key that a sink bias lifts is not among them.
+        """
+        m, (mean, square) = self.moments, self.at_sink
+        others = m.participation / np.maximum(m.row_sum_square, TINY) - square
+        ratio = self.n_keys * others / np.maximum(1 - 2 * mean + square, TINY)
         return np.log(np.maximum(ratio, 1.0))
+
+    @cached_property
+    def both_free_at_sink(self) -> Array:
+        """The same for token 0 (G, G)."""
+        if self.shift is None:
+            return self.both_free
+        return np.asarray(np.minimum.outer(self.sink_freedom, self.sink_freedom))
+
+    @property
+    def sink_freedom(self) -> Array:
+        """The same for token 0 where a sink bias lifts it (G,)."""
+        mean, square = self.at_sink
+        lifted = np.log(np.maximum(square / np.maximum(mean**2, TINY), 1.0))
+        return np.where(mean > 0, lifted, self.freedom)
 
     def shared(self, layer: Layer, held: Array) -> Array:
         """Return ``Σ_k a_ik a_jk held_k`` over the keys that two queries share (G, G)."""
@@ -104,9 +135,9 @@ class Row:
         return _repeated(layer, self.excess, self.own_share, held)
 
 
-def attention_rows(stack: Stack, block: int, layer: Layer, grid: Grid, same: SameContent) -> Row:
-    """Return the rows of a block's attention for the kernel of its input."""
-    attention, averaging = layer.attention, layer.averaging
+def attention_rows(stack: Stack, block: int, layer: Layer, grid: Grid, u: State) -> Row:
+    """Return the rows of a block's attention for the state of its input."""
+    attention, averaging, same = layer.attention, layer.averaging, u.same
     soft = attention.softmax
     n = averaging.n_keys
     factor = np.ones_like(n)
@@ -133,7 +164,8 @@ def attention_rows(stack: Stack, block: int, layer: Layer, grid: Grid, same: Sam
         mean_aligned = (mean * aligned).sum(1)
         mean, excess = (x * aligned / mean_aligned[:, None] for x in (mean, excess))
         lift = m * scale * (size - limit)
-        plain, lifted = (OwnToken.of(x, n, variance) for x in (np.zeros_like(n), lift))
+        rest = rest_of_row(n, variance)
+        plain, lifted = (LiftedKey.of(x, variance, *rest) for x in (np.zeros_like(n), lift))
         gained = (lifted.mean - plain.mean) / np.maximum(1 - plain.mean, TINY)
         own_share = np.where(n > 1, gained, 0.0)
         mean = mean * (1 - own_share)[:, None] + np.diag(own_share)
@@ -144,9 +176,42 @@ def attention_rows(stack: Stack, block: int, layer: Layer, grid: Grid, same: Sam
     pairs += same.near @ layer.ridge.rotated * factor**2
     common = np.where(n > 1, pairs / np.maximum(1 - repeat, TINY), 0.0)
     own_std = np.sqrt(np.maximum(variance * (mean @ size - common), 0.0))
-    moments = plain_moments(stack, attention, n, own_std, variance, common)
-    if attention.alignment:
-        moments = _with_own_token(moments, plain, lifted, np.log(mean_aligned))
+
+    def moments_at(own_std: Array) -> Moments:
+        found = plain_moments(stack, attention, n, own_std, variance, common)
+        if attention.alignment:
+            found = found._replace(
+                log_z=found.log_z + np.log(mean_aligned) + lifted.log_z - plain.log_z,
+                participation=plain.lift(found.participation, lifted),
+            )
+        return found
+
+    moments = moments_at(own_std)
+    noise = zero = np.zeros_like(n)
+    at_sink = zero, zero
+    shift = Shift.of(stack, layer, u, factor)
+    if shift is not None:
+        own_var, shifted = own_std**2, scale[:, None] * shift.mean
+        noises = np.outer(1 / shift.squares, scale**2 * (mean @ shift.apart))
+        own_noises = np.outer(1 / shift.squares, scale**2 * shift.apart[0])
+        reads = [
+            read_sink(mean, excess, own_share, n, shifted, own_var, *pair)
+            for pair in zip(noises, own_noises, strict=True)
+        ]
+        mean, excess, own_share = (
+            np.tensordot(shift.weights, [getattr(r, name) for r in reads], 1)
+            for name in ("mean", "excess", "own_share")
+        )
+        spread = zip(noises, reads, strict=True)
+        found = [read.moments(moments_at(np.sqrt(own_var + x))) for x, read in spread]
+        moments = Moments(*np.tensordot(shift.weights, np.array(found), 1))
+        at_sink = (
+            mean[:, 0] * (reads[0].after.mean > 0),
+            np.tensordot(shift.weights, [r.after.square for r in reads], 1),
+        )
+        noise = shift.weights @ noises
+        own_std = np.sqrt(own_var + noise)
+        repeat = _repeated(layer, excess, own_share, np.ones_like(n))
     inverse = np.divide(factor, own, out=np.zeros_like(own), where=own > 0)
     return Row(
         mean=mean,
@@ -161,6 +226,10 @@ def attention_rows(stack: Stack, block: int, layer: Layer, grid: Grid, same: Sam
         common=common,
         alike=layer.kernel * np.outer(inverse, inverse),
         inverse=inverse,
+        scale=scale,
+        shift=shift,
+        noise=noise,
+        at_sink=at_sink,
     )
 
 
@@ -252,13 +321,3 @@ def _law(stack: Stack, attention: Attention) -> Law:
     others = 1 - 1 / stack.n_heads
     dof = (size + 2 / stack.n_heads) / others if others else None  # of the same variance
     return {"dof": dof, "unit": size * stack.n_kv_heads}
-
-
-def _with_own_token(moments: Moments, before: OwnToken, after: OwnToken, drift: Array) -> Moments:
-    """Return the moments when alignment lifts the score of the query's own token."""
-    rest = 1 - 2 * before.mean + before.square  # E (1 - a_ii)²
-    others = np.maximum(moments.participation - before.square, 0.0) / np.maximum(rest, TINY)
-    return moments._replace(
-        log_z=moments.log_z + drift + after.log_z - before.log_z,
-        participation=after.square + (1 - 2 * after.mean + after.square) * others,
-    )

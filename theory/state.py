@@ -1,6 +1,6 @@
 """The order parameters that the recursion carries from block to block."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,6 +130,27 @@ class State:
         return State(
             self.same.plus(branch.same),
             {name: q.plus(branch.other[name]) for name, q in self.other.items()},
+        )
+
+    def with_common(self, added: Array, others: dict[str, Array]) -> "State":
+        """Return the state after the same stream joins all inputs.
+
+        Parameters
+        ----------
+        added
+            Its kernel (G, G).
+        others
+            Its kernel between some pairs of inputs, by name.
+        """
+        same = replace(
+            self.same, pairs=self.same.pairs + added, diag=self.same.diag + np.diag(added)
+        )
+        return State(
+            same,
+            {
+                name: replace(q, pairs=q.pairs + others.get(name, added))
+                for name, q in self.other.items()
+            },
         )
 
     def normalised(self, eps: float) -> "State":

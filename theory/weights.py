@@ -87,25 +87,31 @@ def _interpolated(f: Callable[[Array], Array], x: Array, among: NDArray[np.bool_
     return np.asarray(found + powers[0])
 
 
-class OwnToken(NamedTuple):
-    """The weight ``a_ii`` of a query's own token (N,), and ``ln Z`` less that of the rest."""
+class LiftedKey(NamedTuple):
+    """The weight of one key whose score is lifted (N,), and ``ln Z`` less that of the rest."""
 
     mean: Array
     square: Array
     log_z: Array
 
     @classmethod
-    def of(cls, lift: Array, n: Array, variance: Array) -> "OwnToken":
-        """Return it for a score lifted by ``lift``.
+    def of(cls, lift: Array, variance: Array, centre: Array, spread: Array) -> "LiftedKey":
+        """Return it for a score of some ``variance`` lifted by ``lift``.
 
-        ``a_ii = sigmoid(lift + s_ii - ln Σ_{j≠i} e^{s_ij})``, the sum taken as log-normal.
+        ``a = sigmoid(lift + s - ln Σ e^{s'})`` over the other keys, whose sum has the mean and the
+        variance of `rest_of_row`.
         """
         x, w = _normal_nodes()
         variance = np.minimum(variance, LARGEST_SCORE_STD**2)
-        centre, spread = rest_of_row(n, variance)
         score = (lift + centre)[:, None] + np.sqrt(variance + spread)[:, None] * x
         weight = expit(score)
         return cls(weight @ w, weight**2 @ w, np.logaddexp(0, score) @ w)
+
+    def lift(self, participation: Array, after: "LiftedKey") -> Array:
+        """Return the participation ratio of a row when the key's weight becomes ``after``."""
+        rest = 1 - 2 * self.mean + self.square  # E (1 - a)²
+        others = np.maximum(participation - self.square, 0.0) / np.maximum(rest, TINY)
+        return np.asarray(after.square + (1 - 2 * after.mean + after.square) * others)
 
 
 def rest_of_row(n: Array, variance: Array) -> tuple[Array, Array]:

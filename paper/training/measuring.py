@@ -11,8 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ropeleak.errors import RopeleakError
-from ropeleak.output import atomic
-from ropeleak.results import ENGINE
+from ropeleak.output import ENGINE, atomic
 from ropeleak.selection import at_position
 from ropeleak.simulate import measure_weights
 from ropeleak.simulate.layers import widest_offset

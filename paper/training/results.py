@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ropeleak import predict
-from ropeleak.results import ENGINE
+from ropeleak.output import ENGINE
 from ropeleak.spec import Stack
 
 FOLDER = Path(__file__).parent / "results"

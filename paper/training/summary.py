@@ -11,8 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from ropeleak.errors import RopeleakError
-from ropeleak.output import atomic
-from ropeleak.results import ENGINE
+from ropeleak.output import ENGINE, atomic
 from ropeleak.simulate.measurement import package_version
 
 from .architectures import BASELINE, CHANGES, SEEDS

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
+from typing import NamedTuple
 
 from ropeleak.spec import Stack
 
@@ -10,7 +11,33 @@ from .lab import Budget, Lab
 from .number import Curve, Row
 from .rule import Rule, Verdict
 
+SOURCE = "2606.06160"
+"""arXiv number of the paper whose claims are put to the test; others are its predecessors."""
+
 Stacks = Mapping[str, Stack]
+
+
+class Panel(NamedTuple):
+    """One plot of an experiment.
+
+    Attributes
+    ----------
+    curves
+        What it shows.
+    x_label, y_label
+        Its axes, with units.
+    categories
+        Names of the x values where they are not numbers.
+    log, log_y
+        Whether an axis is logarithmic.
+    """
+
+    curves: tuple[Curve, ...]
+    x_label: str
+    y_label: str
+    categories: tuple[str, ...] = ()
+    log: bool = False
+    log_y: bool = False
 
 
 @dataclass(frozen=True)
@@ -22,21 +49,16 @@ class Evidence:
     rows
         Numbers, theory beside measurement; the rule decides on some of them.
     says
-        The result in one sentence that the numbers are put into.
-    curves, x_label, y_label
-        What the plot shows, and its axes.
-    categories
-        Names of the x values where they are not numbers.
+        The result in a sentence or two that the numbers are put into.
+    panels
+        What the plot shows.
     table
         What there is to say of many variants: a header and rows.
     """
 
     rows: tuple[Row, ...]
     says: str
-    curves: tuple[Curve, ...] = ()
-    x_label: str = ""
-    y_label: str = ""
-    categories: tuple[str, ...] = ()
+    panels: tuple[Panel, ...]
     table: tuple[tuple[str, ...], ...] = ()
 
 
@@ -58,6 +80,8 @@ class Claim:
         The architectures compared, by label.
     experiment
         Takes a lab and the stacks and returns the evidence.
+    paper
+        arXiv number of the paper that claims it.
     """
 
     id: str
@@ -67,6 +91,7 @@ class Claim:
     rule: Rule
     stacks: Callable[[Budget], Stacks]
     experiment: Callable[[Lab, Stacks], Evidence]
+    paper: str = SOURCE
 
     def run(self, lab: Lab, stacks: Stacks | None = None) -> "Finding":
         """Do the experiment and decide.

@@ -1,11 +1,14 @@
 """`Lab`: predicts and measures stacks once, and keeps what was measured on disk."""
 
 import hashlib
+import inspect
 import json
 import os
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping
+from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +18,7 @@ import xarray as xr
 from ropeleak.errors import RopeleakError
 from ropeleak.output import atomic
 from ropeleak.results import Result, predict
+from ropeleak.simulate.attention import Attention, watch_attention
 from ropeleak.simulate.forward import Sample
 from ropeleak.simulate.plan import make_plan
 from ropeleak.simulate.sampling import available_threads, samples
@@ -26,6 +30,10 @@ CONTENTS = 12
 """Contents that run through every draw of weights."""
 SAVE_EVERY = 2.0
 """Seconds between two checkpoints of one stack."""
+STATISTICS = Sample._fields[:-1]
+"""What is kept of every draw."""
+PACKAGES = ("ropeleak.simulate", "ropeleak.spec")
+"""Packages whose code decides what is measured."""
 
 
 class Budget(NamedTuple):
@@ -43,6 +51,10 @@ class Budget(NamedTuple):
         Draws and contents of the held-out probe, and its context.
     long
         The context past the trained length.
+    deep
+        Blocks that influence is rolled out through.
+    maps
+        Contents of a score map, in all.
     """
 
     name: str
@@ -53,14 +65,19 @@ class Budget(NamedTuple):
     contents: int
     watched: int
     long: int
+    deep: int
+    maps: int
 
 
 BUDGETS = {
-    "quick": Budget("quick", 48, 6, 80, 4, 384, 104, 160),
-    "full": Budget("full", 96, 8, 200, 12, 768, 128, 512),
+    "quick": Budget("quick", 48, 6, 80, 10, 480, 104, 160, 12, 8_000),
+    "full": Budget("full", 96, 8, 240, 24, 960, 128, 512, 16, 100_000),
 }
 
 Progress = Callable[[str, int, int], None]
+Statistics = Mapping[str, Any]
+"""What one draw leaves, by name."""
+Stream = Generator[Statistics, None, None]
 
 
 class Lab:
@@ -98,7 +115,7 @@ class Lab:
         self.folder = None if folder is None else Path(folder)
         self._progress = progress or (lambda name, done, wanted: None)
         self._predicted: dict[Stack, Result] = {}
-        self._measured: dict[Stack, Draws] = {}
+        self._gathered: dict[str, Draws] = {}
         if self.folder is not None:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -115,7 +132,7 @@ class Lab:
         """Return the dataset of `result`."""
         return self.result(stack).dataset
 
-    def measure(self, stack: Stack) -> Draws:
+    def measure(self, stack: Stack, draws: int | None = None, contents: int = CONTENTS) -> Draws:
         """Return the statistics of every draw of weights; draws of one seed share them all.
 
         Raises
@@ -123,45 +140,124 @@ class Lab:
         RopeleakError
             If the stack cannot be measured, or what is kept cannot be read or written.
         """
-        if stack not in self._measured:
-            self._measured[stack] = self._draw(stack)
-        return self._measured[stack]
+        wanted = self.budget.draws if draws is None else draws
+
+        def stream(first: int) -> Stream:
+            plan = make_plan(stack, contents, self.seed)
+            made = samples(plan, False, first, wanted, available_threads())
+            try:
+                for sample in made:
+                    yield {name: getattr(sample, name) for name in STATISTICS}
+            finally:
+                made.close()
+
+        return self.gather("draws", stack, stream, wanted, contents=contents)
+
+    def watch(
+        self,
+        stack: Stack,
+        reduce: Callable[[Attention], Statistics],
+        contents: int = CONTENTS,
+        draws: int | None = None,
+    ) -> Draws:
+        """Return what a function makes of every draw's attention.
+
+        Raises
+        ------
+        RopeleakError
+            As `measure`.
+        """
+        wanted = self.budget.draws if draws is None else draws
+
+        def stream(first: int) -> Stream:
+            made = watch_attention(
+                stack, draws=wanted, contents=contents, seed=self.seed, first=first
+            )
+            try:
+                for attention in made:
+                    yield reduce(attention)
+            finally:
+                made.close()
+
+        return self.gather(
+            reduce.__name__, stack, stream, wanted, made_by=(reduce,), contents=contents
+        )
+
+    def gather(
+        self,
+        kind: str,
+        stack: Stack,
+        stream: Callable[[int], Stream],
+        wanted: int,
+        made_by: tuple[Callable[..., Any], ...] = (),
+        **numbers: int,
+    ) -> Draws:
+        """Return the statistics of so many draws, taken up from disk where some are kept.
+
+        Parameters
+        ----------
+        kind
+            What is gathered, in a word.
+        stack
+            The architecture.
+        stream
+            Generates the statistics of the draws from a first one on.
+        wanted
+            Number of draws.
+        made_by
+            Functions whose code decides the statistics.
+        numbers
+            What else does.
+        """
+        sources = [code(), *map(inspect.getsource, made_by)]
+        identity = [kind, stack.replace(name="").model_dump(mode="json"), self.seed, numbers]
+        text = json.dumps([*identity, *sources], sort_keys=True)
+        key = f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        if key not in self._gathered:
+            path = None if self.folder is None else self.folder / f"{key}.npz"
+            self._gathered[key] = self._gather(path, stack.name, stream, wanted)
+        found = self._gathered[key]
+        return {name: values[:wanted] for name, values in found.items()}
+
+    def _gather(
+        self, path: Path | None, name: str, stream: Callable[[int], Stream], wanted: int
+    ) -> Draws:
+        kept = load_arrays(path)
+        rows: dict[str, list[Any]] = {key: list(values) for key, values in kept.items()}
+        done = len(next(iter(rows.values()), []))
+        due = time.monotonic() + SAVE_EVERY
+        if done >= wanted:
+            return kept
+        made = stream(done)
+        try:
+            for statistics in made:
+                for key, value in statistics.items():
+                    rows.setdefault(key, []).append(value)
+                done += 1
+                self._progress(name, done, wanted)
+                if time.monotonic() > due:
+                    save_arrays(path, rows)
+                    due = time.monotonic() + SAVE_EVERY
+        finally:
+            made.close()
+            if done:
+                save_arrays(path, rows)
+        return {key: np.array(values) for key, values in rows.items()}
 
     def advance(self, what: str, done: int, wanted: int) -> None:
         """Tell how far something is."""
         self._progress(what, done, wanted)
 
-    def path(self, kind: str, stack: Stack, **numbers: int) -> Path | None:
-        """Return the file of a measurement; its name tells measurements apart."""
-        if self.folder is None:
-            return None
-        identity = stack.replace(name="").model_dump(mode="json")
-        text = json.dumps([kind, identity, self.seed, numbers], sort_keys=True)
-        return self.folder / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
 
-    def _draw(self, stack: Stack) -> Draws:
-        path = self.path("draws", stack, contents=CONTENTS)
-        names = Sample._fields[:-1]
-        kept = load_arrays(path)
-        rows: dict[str, list[Any]] = {name: list(kept.get(name, ())) for name in names}
-        wanted, done = self.budget.draws, len(rows[names[0]])
-        plan = make_plan(stack, CONTENTS, self.seed)
-        due = time.monotonic() + SAVE_EVERY
-        stream = samples(plan, False, done, wanted, available_threads())
-        try:
-            for sample in stream:
-                for name in names:
-                    rows[name].append(getattr(sample, name))
-                done += 1
-                self._progress(stack.name, done, wanted)
-                if time.monotonic() > due:
-                    save_arrays(path, rows)
-                    due = time.monotonic() + SAVE_EVERY
-        finally:
-            stream.close()
-            if done:
-                save_arrays(path, rows)
-        return {name: np.array(values[:wanted]) for name, values in rows.items()}
+@lru_cache(maxsize=1)
+def code() -> str:
+    """Return a digest of the code that decides what is measured."""
+    digest = hashlib.sha256()
+    for package in PACKAGES:
+        folder = Path(str(import_module(package).__file__)).parent
+        for file in sorted(folder.glob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def load_arrays(path: Path | None) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from .claim import Claim, Evidence, Stacks
+from .claim import Claim, Evidence, Panel, Stacks
 from .lab import Budget, Lab
-from .number import Means, Row, curve, exact, jackknife, measured, predicted
+from .number import Means, Row, exact, measured, predicted
 from .rule import Condition, Rule
-from .stacks import WINDOW, decoder, predicted_square, square
+from .stacks import WINDOW, both, decoder, predicted_square, square
 
 CARRIES = 0.01
 """Least mask leak that counts (nats²): 0.1 nats RMS."""
@@ -44,30 +44,30 @@ def experiment(lab: Lab, compared: Stacks) -> Evidence:
     expected = {name: predicted_square(dataset, "mask", 0) for name, dataset in theory.items()}
     log_z = theory["causal"]["log_z"].values[0]
     rows = (
-        Row("causal", "mask leak of full causal attention, block 1 (nats²)", expected["causal"],
+        Row("causal", "mask leak² of full causal attention, block 1 (nats²)", expected["causal"],
             measured(first, draws["causal"])),
-        Row("ring share", "mask leak of ring attention, over that", exact(0),
+        Row("ring share", "mask leak² of ring attention, over that", exact(0),
             measured(share, draws["ring"], draws["causal"])),
         Row("change past window", f"E ln Z at the end less at position {WINDOW - 1}, window of"
             f" {WINDOW} (nats)", exact(0), measured(settled, draws["window"])),
         Row("change, causal", "the same without the window (nats)",
             predicted(log_z[last] - log_z[WINDOW - 1]), measured(settled, draws["causal"])),
-        Row("window", "mask leak under the window, block 1 (nats²)", expected["window"],
+        Row("window", "mask leak² under the window, block 1 (nats²)", expected["window"],
             measured(first, draws["window"])),
     )  # fmt: skip
-    curves = []
     x = np.arange(lab.budget.context)
-    for name in compared:
-        value, error = jackknife(lambda means: means["log_z"][0], draws[name])
-        curves.append(curve(name, x, value, error))
-        curves.append(curve(f"{name}, theory", x, theory[name]["log_z"].values[0]))
+    curves = tuple(
+        line
+        for name in compared
+        for line in both(name, x, draws[name], lambda m: m["log_z"][0], theory[name]["log_z"][0])
+    )
     return Evidence(
         rows,
         f"ln Z shifts by {rows[0].number.value ** 0.5:.2f} nats RMS under the causal mask, by"
         f" {100 * max(rows[1].number.value, 0):.1f}% of that square under a ring mask, and no"
         " further once a window is full.",
-        tuple(curves), "query position (tokens)", "E ln Z, block 1 (nats)",
-    )  # fmt: skip
+        (Panel(curves, "query position (tokens)", "E ln Z, block 1 (nats)"),),
+    )
 
 
 CLAIM = Claim(

@@ -2,14 +2,27 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import hypot
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 EXACT = "exact"
+WIDE = "wide limit"
+CLOSED = "closed form"
 MEAN_FIELD = "mean-field"
 MEASURED = "measured"
+SOURCES = {
+    EXACT: "a theorem, or counted",
+    WIDE: "exact in the limit of infinite width",
+    CLOSED: "a formula that neglects higher orders",
+    MEAN_FIELD: "the theory's closed recursion",
+    MEASURED: "Monte Carlo, or counted on it",
+}
+"""Where a number may come from."""
+SAID = (EXACT, WIDE, CLOSED)
+"""Sources that are told behind a number."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +36,7 @@ class Number:
     se
         Its standard error; None for one that is not sampled.
     source
-        ``exact`` (a theorem, or counted), ``mean-field`` (the theory's recursion) or ``measured``.
+        One of `SOURCES`.
     """
 
     value: float
@@ -33,13 +46,23 @@ class Number:
     def __str__(self) -> str:
         """Return the value and its standard error, or in words why it has none."""
         if self.se is not None:
-            return f"{_rounded(self.value, self.se)} ± {self.se:.1g}"
-        return f"{self.value:.3g}" + (" (exact)" if self.source == EXACT else "")
+            return f"{_rounded(self.value, self.se)} ± {float(f'{self.se:.1g}'):g}"
+        return f"{self.value:.3g}" + (f" ({self.source})" if self.source in SAID else "")
 
 
 def exact(value: float) -> Number:
     """Return a number that follows from a theorem or is counted."""
     return Number(float(value), None, EXACT)
+
+
+def in_wide_limit(value: float) -> Number:
+    """Return a number that follows from a theorem on stacks of infinite width."""
+    return Number(float(value), None, WIDE)
+
+
+def in_closed_form(value: float) -> Number:
+    """Return a number that a formula gives to leading order."""
+    return Number(float(value), None, CLOSED)
 
 
 def predicted(value: float) -> Number:
@@ -51,6 +74,13 @@ def mean_of(samples: Any) -> Number:
     """Return the mean of independent samples with its standard error."""
     values = np.asarray(samples, dtype=float)
     return Number(float(values.mean()), float(values.std(ddof=1) / np.sqrt(values.size)))
+
+
+def quotient(top: Number, bottom: Number) -> Number:
+    """Return the quotient of two independent measurements, to first order in their errors."""
+    assert top.se is not None and bottom.se is not None
+    ratio = top.value / bottom.value
+    return Number(ratio, hypot(top.se, ratio * bottom.se) / abs(bottom.value))
 
 
 class Row(NamedTuple):
@@ -98,6 +128,8 @@ def curve(label: str, x: Any, y: Any, se: Any = None) -> Curve:
 Means = dict[str, NDArray[np.float64]]
 Draws = dict[str, NDArray[np.float64]]
 """Statistics of every draw of weights, by name: the draw is the first dimension."""
+Statistic = Callable[[Means], Any]
+"""A function of the means over draws."""
 
 
 def jackknife(statistic: Callable[..., Any], *draws: Draws) -> tuple[Any, Any]:

@@ -63,10 +63,11 @@ class Rule:
         RopeleakError
             If a number is missing that the rule asks for: it is the rule of another claim.
         """
-        doubtful = False
         for test in self.tests:
             if test.name not in numbers:
                 raise RopeleakError(f"the rule asks for {test.name}, which was not found out")
+        doubtful = False
+        for test in self.tests:
             holds = test.holds(numbers[test.name])
             if holds is False:
                 return UNDECIDED if doubtful else test.otherwise

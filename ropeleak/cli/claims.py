@@ -2,9 +2,10 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,12 +29,12 @@ def claims(
         int, typer.Option(metavar="N", help="The same seed gives the same numbers.")
     ] = 0,
     resume: Annotated[
-        Path | None,
+        Path,
         typer.Option(
-            metavar="DIR", show_default=False,
+            metavar="DIR",
             help="Keep what is measured in this folder, and take up what is there.",
         ),
-    ] = None,
+    ] = Path("out/claims"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     plot: Annotated[
         Path | None,
@@ -59,23 +60,44 @@ def claims(
     from ropeleak.claims import ledger
     from ropeleak.claims.lab import Lab
 
+    from ._errors import INTERRUPTED
     from ._report import note, print_json, show
 
     findings = []
-    with _bar() as progress:
-        lab = Lab("quick" if quick else "full", seed, resume, progress.measuring)
-        for number, claim in enumerate(chosen):
-            progress.claim(claim.id, number, len(chosen))
-            findings.append(claim.run(lab))
+    try:
+        with _bar(len(chosen)) as progress:
+            lab = Lab("quick" if quick else "full", seed, resume, progress.measuring)
+            for number, claim in enumerate(chosen):
+                progress.claim(claim.id, number)
+                findings.append(claim.run(lab))
+    except KeyboardInterrupt:
+        typer.echo(f"Stopped: the same command goes on from what is kept in {resume}.", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     if plot is not None:
         ledger.plot(findings[0], plot)
     if as_json:
         data = [ledger.as_data(finding) for finding in findings]
         print_json({"budget": lab.budget._asdict(), "seed": seed, "claims": data})
         return
-    show([part for finding in findings for part in _parts(finding, full=name is not None)])
+    show(list(_pages(findings, full=name is not None)))
     if plot is not None:
         note(f"Wrote {plot}.")
+
+
+def _pages(findings: "Sequence[Finding]", full: bool) -> "Iterator[Any]":
+    """Yield what there is to print: the claims, and apart from them what predecessors showed."""
+    from rich.text import Text
+
+    from ropeleak.claims.claim import SOURCE
+
+    paper = ""
+    for finding in findings:
+        source = finding.claim.paper == SOURCE
+        heading = f"Claims of arXiv {SOURCE}" if source else "What its predecessors showed"
+        if heading != paper and not full:
+            yield Text(heading, style="bold underline")
+        paper = heading
+        yield from _parts(finding, full)
 
 
 def _parts(finding: "Finding", full: bool) -> list[Any]:
@@ -84,7 +106,8 @@ def _parts(finding: "Finding", full: bool) -> list[Any]:
     from rich.table import Table
     from rich.text import Text
 
-    from ropeleak.claims.ledger import deciding, text
+    from ropeleak.claims.claim import SOURCE
+    from ropeleak.claims.ledger import after_training, deciding, text
 
     claim, found = finding.claim, finding.evidence
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
@@ -94,10 +117,13 @@ def _parts(finding: "Finding", full: bool) -> list[Any]:
         )
     for row in found.rows if full else deciding(finding):
         table.add_row(f"{row.name}: {row.words}", text(row.theory), text(row.measured))
-    title = Text.assemble((claim.id, "bold"), f": {claim.says}: ", (finding.verdict, "bold"))
+    paper = "" if claim.paper == SOURCE else f" (arXiv {claim.paper})"
+    title = Text.assemble((claim.id, "bold"), f": {claim.says}{paper}: ", (finding.verdict, "bold"))
     parts: list[Any] = [Group(title, Text(found.says), table)]
     if full:
         parts.append(Text(f"{claim.question} Rule: {claim.rule}."))
+        if claim.id in after_training():
+            parts.append(Text(f"After training: {after_training()[claim.id]}."))
     if full and found.table:
         variants = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
         for column in found.table[0]:
@@ -109,37 +135,54 @@ def _parts(finding: "Finding", full: bool) -> list[Any]:
 
 
 class _Progress:
-    """Where the experiments are, shown by a bar or not at all."""
+    """Where the experiments are, shown by bars or not at all."""
 
-    def __init__(self, update: Callable[[str, int, int], None]) -> None:
-        self._update, self._claim = update, ""
+    def __init__(
+        self, count: int, all_of_them: Callable[[str, int], None], one: Callable[..., None]
+    ) -> None:
+        self._count, self._all, self._one = count, all_of_them, one
+        self._what, self._begun, self._first = "", 0.0, 0
 
-    def claim(self, name: str, number: int, count: int) -> None:
+    def claim(self, name: str, number: int) -> None:
         """Begin a claim."""
-        self._claim = f"{name} ({number + 1} of {count})"
-        self._update(self._claim, 0, 1)
+        self._all(f"{name}, {number + 1} of {self._count}", number)
 
     def measuring(self, what: str, done: int, wanted: int) -> None:
-        """Tell how far a measurement is."""
-        self._update(f"{self._claim}: {what}", done, wanted)
+        """Tell how far a measurement is, how fast it goes, and how long it will take."""
+        from ropeleak.describe import sig
+
+        from ._measuring import duration
+
+        if what != self._what or done <= self._first:
+            self._what, self._begun, self._first = what, perf_counter(), done
+        words = [f"{done} of {wanted}"]
+        made, seconds = done - self._first, perf_counter() - self._begun
+        if made > 0 and seconds > 0:
+            rate = made / seconds
+            words += [f"{sig(rate)} a second", f"{duration((wanted - done) / rate)} left"]
+        self._one(f"{what}: {', '.join(words)}", done, wanted)
 
 
 @contextmanager
-def _bar() -> Iterator[_Progress]:
+def _bar(count: int) -> Iterator[_Progress]:
     """Show what is measured on standard error, where that is a terminal."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     err = Console(file=sys.stderr)
     if not err.is_terminal:
-        yield _Progress(lambda what, done, wanted: None)
+        yield _Progress(count, lambda what, number: None, lambda what, done, wanted: None)
         return
-    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task("", total=None)
+    columns = SpinnerColumn(), BarColumn(bar_width=12), TimeElapsedColumn()
+    with Progress(*columns, TextColumn("{task.description}"), console=err, transient=True) as bar:
+        claims, measurement = bar.add_task("", total=count), bar.add_task("", total=None)
 
-        def update(what: str, done: int, wanted: int) -> None:
-            bar.update(task, description=escape(what), completed=done, total=wanted)
+        def all_of_them(what: str, number: int) -> None:
+            bar.update(claims, description=escape(what), completed=number)
+            bar.reset(measurement, description="", total=None)
 
-        yield _Progress(update)
+        def one(what: str, done: int, wanted: int) -> None:
+            bar.update(measurement, description=escape(what), completed=done, total=wanted)
+
+        yield _Progress(count, all_of_them, one)

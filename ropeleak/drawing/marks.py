@@ -79,11 +79,11 @@ def curve(
         return
     shown = np.isfinite(value)
     label = changes.pop("label", "_nolegend_")
-    points = ax.errorbar(
+    drawn = ax.errorbar(
         at[shown], value[shown], None if ends is None else ends[:, shown], elinewidth=0.8,
-        **{**look(row), **_marker(kind, row), **changes, "linestyle": "none"},
+        **{**look(row), **points(kind, row), **changes, "linestyle": "none"},
     )  # fmt: skip
-    points.lines[0].set_label(label)
+    drawn.lines[0].set_label(label)
 
 
 def draw(
@@ -173,11 +173,12 @@ def kind_handles(kinds: Iterable[Kind]) -> list[Line2D]:
 
 def handle(kind: Kind, label: str, color: str = "0.3") -> Line2D:
     """Return what a legend shows of one kind of numbers."""
-    points = {} if kind == "theory" else {**_marker(kind, 0), "linestyle": "none"}
-    return Line2D([], [], color=color, label=label, **points)
+    look = {} if kind == "theory" else {**points(kind, 0), "linestyle": "none"}
+    return Line2D([], [], color=color, label=label, **look)
 
 
-def _marker(kind: Kind, row: int) -> dict[str, Any]:
+def points(kind: Kind, row: int) -> dict[str, Any]:
+    """Return the look of the points of a measurement."""
     if kind == "trained":
         return {"marker": "*", "markersize": 5.5, "zorder": 5}
     return {

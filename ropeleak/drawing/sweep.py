@@ -111,6 +111,7 @@ def plot(dataset: xr.Dataset) -> Figure:
                 for ax, (part, band) in zip(row, parts, strict=True):
                     draw_lines(ax, part, scales[:2], band)
                 row[0].set_ylabel(_label(name, position))
+                _show_zero(row[0], min(float(part.min()) for part, _ in parts))
             else:
                 draw_maps(figure, row, [part for part, _ in parts], scales[:2], name, position)
         for ax in axes[-1]:
@@ -168,8 +169,12 @@ def draw_lines(
         turned = max(map(len, x.texts)) * len(ticks) > TEXT_ROOM
         ax.set_xticks(x.values[ticks], [x.texts[k] for k in ticks], rotation=90 if turned else 0)
         ax.margins(x=0.08)
+
+
+def _show_zero(ax: Axes, lowest: float) -> None:
+    """Let the y axis, all its lines drawn, begin at 0 where that is near."""
     low, high = ax.get_ylim()
-    if 0 < low < 0.6 * high or values.min() >= 0 > low:
+    if 0 < low < 0.6 * high or lowest >= 0 > low:
         ax.set_ylim(bottom=0)
 
 

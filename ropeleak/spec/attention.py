@@ -95,6 +95,11 @@ class Attention(Spec):
     ``ring`` is bidirectional with offsets taken modulo the context: no position is special.
     ``rope=None`` is a NoPE layer. ``alignment`` is ``m``, the mean self-score of correlated
     query and key matrices. ``scale=None`` is ``1/√d_head``.
+
+    ``sink_bias`` makes every head read sinks: its queries hold a constant along the key that BOS
+    has in the block, in the share ``sink_band`` of the head that turns slowest. BOS's score with
+    itself rises by so many nats, that of a query Δ tokens later by ``κ(Δ)`` of those pairs times
+    as many. Where position 0 does not hold BOS, the constant points at what is not there.
     """
 
     mask: MaskKind = "causal"
@@ -107,6 +112,8 @@ class Attention(Spec):
     qk_norm: QkNorm = "none"
     scale: Positive | None = None
     alignment: Annotated[float, Field(ge=-100, le=100)] = 0.0
+    sink_bias: Annotated[float, Field(ge=-100, le=100)] = 0.0
+    sink_band: Annotated[float, Field(gt=0, le=1)] = 0.25
     latent: Latent | None = None
 
     @model_validator(mode="after")
@@ -123,6 +130,19 @@ class Attention(Spec):
             raise ValueError(f"prefix={self.prefix} takes no window or chunk: drop one of them")
         if self.sinks and self.window is None:
             raise ValueError(f"sinks={self.sinks} needs a window: set window too")
+        return self
+
+    @model_validator(mode="after")
+    def _sink_bias_has_a_place(self) -> "Attention":
+        lacking = (
+            (self.softmax.kind == "sigmoid", "a denominator, not softmax.kind='sigmoid'"),
+            (self.latent is not None, "keys of its own, not latent attention"),
+        )
+        for applies, needed in lacking:
+            if self.sink_bias and applies:
+                raise ValueError(
+                    f"sink_bias={self.sink_bias:g} needs {needed}: leave one of them out"
+                )
         return self
 
     @property

@@ -100,6 +100,11 @@ class Stack(Spec):
         for attention in dict.fromkeys(self.attention):
             if attention.rope is not None:
                 attention.rope.check(self.rotary_size(attention), self.context)
+            if attention.sink_bias and self.bos.kind in ("zero", "mean"):
+                raise ValueError(
+                    f"attention.sink_bias={attention.sink_bias:g} points at BOS's key, and"
+                    f" bos={self.bos.kind!r} has none: set bos to constant, other, random or absent"
+                )
         return self
 
     def _derive_sizes(self) -> None:

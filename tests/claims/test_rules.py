@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from ropeleak import RopeleakError, claims
-from ropeleak.claims.number import Number, jackknife, mean_of, measured
+from ropeleak.claims.number import (
+    Number,
+    exact,
+    in_wide_limit,
+    jackknife,
+    mean_of,
+    measured,
+    predicted,
+)
 from ropeleak.claims.rule import VERDICTS, Condition, Rule
 
 IDS = claims.names()
@@ -79,7 +87,10 @@ def test_thresholds_are_the_constants_of_their_modules() -> None:
         },
         "closed-origin": {(n, "below", 0.5, "refuted") for n in ("contents", "lengths", "rope")},
         "fifty-vs-hundred": {("probe", "above", 0.6915, "refuted")},
-        "bos-anchor": {("random", "above", 0.25, "refuted")},
+        "bos-anchor": {
+            ("random, early", "above", 0.25, "refuted"),
+            ("random, late", "above", 0.25, "refuted"),
+        },
         "ntk-suppresses": {
             ("NTK", "above", -0.1, "refuted"), ("NTK", "above", 0.1, "not at initialisation"),
         },
@@ -96,6 +107,26 @@ def test_thresholds_are_the_constants_of_their_modules() -> None:
         "plugs": {
             ("mask left", "above", 0.02, "refuted"), ("residual left", "above", 0.02, "refuted"),
         },
+        "score-maps": {
+            ("nearby", "above", 0.0, "refuted"), ("distortion", "above", 0.0, "refuted"),
+        },
+        "variance-shrinkage": {
+            ("exponent", "below", -0.9, "refuted"), ("kept", "below", 1.0, "refuted"),
+        },
+        "nearby-similarity": {
+            ("depth 1", "above", 0.5, "refuted"), ("bidirectional", "below", 0.52, "refuted"),
+        },
+        "residual-rollout": {
+            ("collapse", "above", 0.5, "refuted"), ("kept", "below", 0.9, "refuted"),
+            ("first over least", "above", 1.0, "refuted"),
+            ("last over least", "above", 1.0, "refuted"),
+        },
+        "mask-comparison": {
+            ("causal", "above", 2.0, "refuted"), ("window", "above", 2.0, "refuted"),
+            ("slower", "below", 1.0, "refuted"), ("full", "below", 1.1, "refuted"),
+            ("prefix", "above", 0.9, "refuted"),
+            ("prefix, uneven", "below", 1.1, "refuted"),
+        },
     }  # fmt: skip
     assert {name: set(map(tuple, claims.load(name).rule.tests)) for name in IDS} == fixed
 
@@ -111,6 +142,17 @@ def test_words_name_every_condition(name: str) -> None:
 def test_unknown_claims_are_refused() -> None:
     with pytest.raises(RopeleakError, match="did you mean bos-anchor"):
         claims.load("bos-ancor")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (Number(847.3, 12.0), "847 ± 10"), (Number(0.12345, 0.0021), "0.123 ± 0.002"),
+        (exact(3), "3 (exact)"), (predicted(0.5), "0.5"), (in_wide_limit(2), "2 (wide limit)"),
+    ],
+)  # fmt: skip
+def test_numbers_say_how_sure_they_are(number: Number, words: str) -> None:
+    assert str(number) == words
 
 
 def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:

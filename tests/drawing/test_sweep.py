@@ -56,6 +56,13 @@ def test_lines_and_maps_show_the_numbers() -> None:
     np.testing.assert_array_equal(line.get_ydata(), last.values[::-1, 0])
 
 
+def test_panels_side_by_side_have_room_for_the_lines_of_all() -> None:
+    over = {"window": WINDOWS, "alpha": [0.0, 0.1, 0.2], "init.score_std": [0.3, 1.2]}
+    for ax in drawing.plot(sweep(STACK, over, workers=1)).axes:
+        highest = max(np.max(line.get_ydata()) for line in ax.lines)
+        assert ax.get_ylim()[0] <= 0 and highest <= ax.get_ylim()[1]
+
+
 def test_errors_are_bands_and_failures_are_blank() -> None:
     options: dict[str, Any] = {"method": "measure", "draws": 3, "contents": 2, "workers": 1}
     found = sweep(STACK, {"window": [2, 4, 0, 8]}, variables=["leak_total"], **options)
@@ -63,7 +70,7 @@ def test_errors_are_bands_and_failures_are_blank() -> None:
     (ax,) = figure.axes
     assert "total leak" in ax.get_ylabel()
     assert len(ax.collections) == 1
-    assert np.isnan(ax.lines[0].get_ydata()[0])  # window 0 comes first
+    assert np.isnan(np.asarray(ax.lines[0].get_ydata())[0])  # window 0 comes first
 
 
 def test_a_ratio_of_values_makes_a_logarithmic_axis() -> None:

@@ -73,9 +73,14 @@ def test_other_code_and_other_inputs_are_other_numbers(
         return Store(tmp_path).keep("x", {"of": value}, lambda: xr.Dataset({"x": value}))
 
     assert [float(make(value)["x"]) for value in (1.0, 2.0, 1.0)] == [1, 2, 1]
-    monkeypatch.setattr(module, "code_version", lambda: "later")
+    monkeypatch.setattr(module, "code_version", lambda _: "later")
     assert Store(tmp_path).folder == tmp_path / "later"
     assert not list((tmp_path / "later").iterdir())
+
+
+def test_what_other_code_computes_is_kept_apart(tmp_path: Path) -> None:
+    folders = {Store(tmp_path, sources).folder for sources in (["theory"], ["simulate"])}
+    assert len(folders) == 2 and Store(tmp_path, ["theory"]).folder in folders
 
 
 def test_a_model_that_cannot_be_measured_is_predicted_and_told() -> None:

@@ -30,13 +30,12 @@ def run(stack: Stack, plan: Plan, draw: int) -> dict[str, Array]:
 
     Where BOS is constant, the first half of the contents counts and the second half has none.
     """
-    sets = 2 if stack.bos.is_constant else 1
     x = weights.embeddings(plan, draw).astype(float)
-    states, rows = [together(x, x, sets)], []
+    states, rows = [together(plan, x, x)], []
     chances = [np.zeros_like(states[0])]
     for number in range(stack.n_blocks):
-        x, row, chance = run_block(stack, plan, number, draw, x, sets)
-        states.append(together(x, x, sets))
+        x, row, chance = run_block(stack, plan, number, draw, x)
+        states.append(together(plan, x, x))
         chances.append(chances[-1] + chance * bool(plan.sizes[0]["controls"]))
         rows.append(row)
     found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
@@ -45,10 +44,11 @@ def run(stack: Stack, plan: Plan, draw: int) -> dict[str, Array]:
     return {**found, "chance": np.moveaxis(np.array(chances), 1, 0), "x": x}
 
 
-def together(x: Array, y: Array, sets: int) -> Array:
+def together(plan: Plan, x: Array, y: Array) -> Array:
     """Products of the same content, of different ones, and of those without BOS: (3, T, T)."""
-    n = x.shape[0] // sets
-    found = [same(x[:n], y[:n]), different(x[:n], y[:n]), different(x[-n:], y[-n:])]
+    n, sets = int(plan.sizes[0]["contents"]), int(plan.sizes[0]["sets"])
+    bare = slice((sets - 1) * n, sets * n)
+    found = [same(x[:n], y[:n]), different(x[:n], y[:n]), different(x[bare], y[bare])]
     return np.array([(m + m.T) / 2 for m in found])
 
 
@@ -75,7 +75,7 @@ def unit(x: Array, eps: float = 0.0) -> Array:
 
 
 def run_block(
-    stack: Stack, plan: Plan, number: int, draw: int, x: Array, sets: int
+    stack: Stack, plan: Plan, number: int, draw: int, x: Array
 ) -> tuple[Array, dict[str, Array], Array]:
     chances = []
 
@@ -84,12 +84,12 @@ def run_block(
 
     def add(stream: Array, y: Array) -> Array:
         y = stack.residual_multiplier * (norm(stack, y) if stack.norm.after_branch else y)
-        chances.append(2 * together(stream, y, sets))
+        chances.append(2 * together(plan, stream, y))
         stream = stream + y
         return norm(stack, stream) if stack.norm.after_sum else stream
 
     source = read(x)
-    y, row = attend(stack, plan, number, draw, source, sets)
+    y, row = attend(stack, plan, number, draw, source)
     x = add(x, y)
     mlp = stack.mlp[number]
     if mlp.kind != "none":
@@ -97,7 +97,9 @@ def run_block(
     return x, row, np.sum(chances, axis=0)
 
 
-def rotate(stack: Stack, attention: Attention, x: Array, position: NDArray[np.int64]) -> Array:
+def rotate(
+    stack: Stack, attention: Attention, x: Array, position: NDArray[np.int64], scaled: bool = True
+) -> Array:
     """RoPE on the last axis of (..., T, size), at given positions (T,)."""
     rope = attention.rope
     if rope is None:
@@ -112,7 +114,7 @@ def rotate(stack: Stack, attention: Attention, x: Array, position: NDArray[np.in
     for p, pair in enumerate(pairs):
         a, b = pair[0] + start, pair[1] + start
         c, s = np.cos(angle[:, p]), np.sin(angle[:, p])
-        scale = rope.attention_scale(stack.context)
+        scale = rope.attention_scale(stack.context) if scaled else 1.0
         out[..., a] = scale * (c * x[..., a] - s * x[..., b])
         out[..., b] = scale * (c * x[..., b] + s * x[..., a])
     return out
@@ -131,7 +133,7 @@ def visible(attention: Attention, context: int) -> NDArray[np.bool_]:
 
 
 def attend(
-    stack: Stack, plan: Plan, number: int, draw: int, u: Array, sets: int
+    stack: Stack, plan: Plan, number: int, draw: int, u: Array
 ) -> tuple[Array, dict[str, Array]]:
     attention = stack.attention[number]
     soft, context = attention.softmax, stack.context
@@ -172,6 +174,11 @@ def attend(
     scale = stack.score_scale(attention)
     if attention.qk_norm != "none" and not plan.sizes[0]["parameter_free"]:
         scale = stack.score_std(number) / np.sqrt(size * stack.rotary_gain(attention))
+    if attention.sink_bias:
+        bias = sink_reader(stack, attention, k[int(plan.sizes[0]["reference"]), :, 0]) / scale
+        every = np.repeat(bias[:, None], context, axis=1)
+        q = q + rotate(stack, attention, every, position, scaled=False)
+        turned = turned + rotate(stack, attention, every, position + context, scaled=False)
     s = scale * q @ k.swapaxes(-1, -2)
     if attention.mask == "ring":
         behind = scale * turned @ k.swapaxes(-1, -2)
@@ -193,12 +200,13 @@ def attend(
         a, log_z = e / z[..., None], np.log(z) + top
     o = (a @ v).transpose(0, 2, 1, 3).reshape(contents, context, -1)
     y = o if plan.sizes[0]["parameter_free"] else o @ w["o"].T
-    counted = contents // sets
+    counted = int(plan.sizes[0]["contents"])
     squares, size_of_squares = leak(s[:counted], log_z[:counted], attention)
-    independent = bool(plan.sizes[0]["controls"]) and not attention.alignment
+    pointed = attention.alignment or attention.sink_bias
+    independent = bool(plan.sizes[0]["controls"]) and not pointed
     mean_score = np.where(mask, s, 0).sum(-1) / n
     first_score = np.where(mask[:, 0], s[..., 0] - mean_score, 0)
-    chance = leak_chance(stack, number, u[:counted], s[:counted], mean_score[:counted], n)
+    chance = leak_chance(stack, plan, number, u[:counted], s[:counted], mean_score[:counted], n)
     chance[1] = squares[1] - chance[1] if np.isfinite(chance[1]) else 0
     row = {
         "leak_chance": chance * independent,
@@ -210,6 +218,23 @@ def attend(
         "leak_size": np.array(size_of_squares),
     }
     return y, row
+
+
+def sink_reader(stack: Stack, attention: Attention, key: Array) -> Array:
+    """What lifts the score of BOS's key (heads, size) with itself by the sink bias."""
+    rope, size = attention.rope, key.shape[-1]
+    speed, half = np.zeros(size), 0
+    if rope is not None:
+        w = rope.inverse_frequencies(size, stack.context)
+        half = w.size
+        for p in range(half):
+            pair = (2 * p, 2 * p + 1) if rope.layout == "interleaved" else (p, p + half)
+            speed[list(pair)] = w[p]
+        speed[2 * half :] = -1
+    slow = np.argsort(speed, kind="stable")[: max(2 * round(attention.sink_band * size / 2), 2)]
+    chosen = np.zeros_like(key)
+    chosen[:, slow] = key[:, slow]
+    return np.asarray(attention.sink_bias * chosen / (chosen**2).sum(-1, keepdims=True))
 
 
 def leak(s: Array, log_z: Array, attention: Attention) -> tuple[Array, float]:
@@ -234,14 +259,19 @@ def leak(s: Array, log_z: Array, attention: Attention) -> tuple[Array, float]:
 
 
 def leak_chance(
-    stack: Stack, number: int, u: Array, s: Array, mean_score: Array, n: NDArray[np.int64]
+    stack: Stack,
+    plan: Plan,
+    number: int,
+    u: Array,
+    s: Array,
+    mean_score: Array,
+    n: NDArray[np.int64],
 ) -> Array:
     """The parts of mask leak and product that are linear in scores, and the expected residual."""
     attention, context = stack.attention[number], stack.context
     limit = min(context // 2, (attention.window or attention.chunk or context) - 1)
     factor = attention.softmax.query_scale(np.arange(context), n)
-    inputs = 2 * u.shape[0] if stack.bos.is_constant else u.shape[0]
-    pairs = content_pairs(u.shape[0], inputs, u.shape[2], context, limit)
+    pairs = content_pairs(u.shape[0], plan.inputs, u.shape[2], context, limit)
     plain = attention.qk_norm == "none" and not attention.latent and not attention.softmax.softcap
     found, entries = np.zeros(3), 0
     if not plain or pairs == 0 or limit == 0:

@@ -69,6 +69,33 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "aligned": {"attention": {"alignment": 2.0}},
     "anti-aligned": {"attention": {"alignment": -1.0}},
     "tied": {"attention": {"alignment": 1.2 * 6**0.5}, "n_kv_heads": 4},
+    "reads sinks": {"attention": {"sink_bias": 2.0, "sink_band": 0.6}},
+    "reads a sink that is not there": {"attention": {"sink_bias": 2.0}, "bos": {"kind": "random"}},
+    "reads sinks, partial rope": {
+        "attention": {"sink_bias": 3.0, "sink_band": 0.9, "rope": {"fraction": 0.67}}
+    },
+    "reads sinks, interleaved, capped": {
+        "attention": {
+            "sink_bias": 3.0,
+            "rope": {"layout": "interleaved"},
+            "softmax": {"softcap": 2.0},
+        }
+    },
+    "reads sinks, normed, yarn": {
+        "attention": {
+            "sink_bias": 2.0,
+            "qk_norm": "head",
+            "rope": {"type": "yarn", "fraction": 0.67, **SCALED},
+        }
+    },
+    "reads sinks, norm of projections": {"attention": {"sink_bias": 2.0, "qk_norm": "projection"}},
+    "reads sinks, norm after rope": {"attention": {"sink_bias": -2.0, "qk_norm": "l2"}},
+    "reads sinks in some blocks": {
+        "context": 90,
+        "attention": [{"window": 8, "sinks": 1}, {"sink_bias": 2.0}],
+    },
+    "reads sinks in a ring": {"context": 80, "attention": {"mask": "ring", "sink_bias": 2.0}},
+    "reads sinks, no rope": {"attention": {"sink_bias": 2.0, "rope": None}},
     "no rope": {"attention": {"rope": None}},
     "interleaved": {"attention": {"rope": {"layout": "interleaved"}}},
     "partial rope": {"attention": {"rope": {"fraction": 0.67}}},
@@ -168,7 +195,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-FREE = ("plain", "long", "window", "prefix", "ring", "no norm", "post-norm")
+FREE = ("plain", "long", "reads sinks", "window", "prefix", "ring", "no norm", "post-norm")
 
 
 def assert_equal(stack: Stack, plan: Plan) -> None:

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ropeleak import RopeleakError, Stack
+from ropeleak.simulate import _kernels as kernels
 from ropeleak.simulate import score_maps, weights
 from ropeleak.simulate.plan import make_plan
 from tests.simulate.reference import rotate, visible
@@ -30,6 +31,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "bos": {"bos": {"kind": "constant"}},
     "zero": {"bos": {"kind": "zero"}},
     "words": {"vocab_size": 5},
+    "shared component": {"alpha": 0.3},
+    "shared component, zero": {"alpha": 0.3, "bos": {"kind": "zero"}},
+    "mean": {"alpha": 0.3, "bos": {"kind": "mean"}},
     "post-norm": {"norm": {"placement": "post"}},
     "layer norm, after the branch": {"norm": {"placement": "sandwich", "kind": "layer"}},
     "no norm": {"norm": {"placement": "none"}},
@@ -43,10 +47,36 @@ def norm(stack: Stack, x: Array) -> Array:
     return np.asarray(x / np.sqrt((x**2).mean(-1, keepdims=True) + stack.norm.eps))
 
 
-def scores_of(stack: Stack, contents: int) -> Array:
-    """Return every score (contents, blocks, heads, T, T) of the contents of draw 0."""
+def embeddings(stack: Stack, contents: int) -> Array:
+    """Return what enters the stack (contents, T, d): that of draw 0 but for what tokens share."""
     plan = make_plan(stack, contents, seed=3, parameter_free=True)
-    x = weights.embeddings(plan, 0)[:contents].astype(float)
+    batch = np.empty((stack.context, stack.d_model, kernels.LANES), np.float32)
+    found = []
+    for first in range(0, contents, kernels.LANES):
+        kernels.embed_lanes(plan.sizes[0], first, batch)
+        found.append(np.moveaxis(batch, -1, 0).astype(float))
+    return np.concatenate(found)
+
+
+def test_contents_are_those_of_draw_0() -> None:
+    plan = make_plan(STACK, 32, seed=3, parameter_free=True)
+    np.testing.assert_array_equal(embeddings(STACK, 32), weights.embeddings(plan, 0)[:32])
+
+
+def test_tokens_of_a_content_share_what_is_its_own() -> None:
+    stack = STACK.replace(alpha=0.3)
+    own = embeddings(STACK, 64) * np.sqrt(0.7)
+    shared = embeddings(stack, 64) - own
+    np.testing.assert_allclose(shared, shared[:, :1] * np.ones((21, 1)), atol=1e-6)
+    vectors = shared[:, 0]
+    assert vectors.var() == pytest.approx(0.3, rel=5 * (2 / vectors.size) ** 0.5)
+    overlaps = (vectors @ vectors.T)[np.triu_indices(64, 1)] / 16
+    assert overlaps.std() == pytest.approx(0.3 / 16**0.5, rel=0.1)
+
+
+def scores_of(stack: Stack, contents: int) -> Array:
+    """Return every score (contents, blocks, heads, T, T)."""
+    x = embeddings(stack, contents)
     attention, found = stack.attention[0], []
     mask = visible(attention, stack.context)
     for _ in range(stack.n_blocks):
@@ -95,7 +125,7 @@ def test_the_score_of_a_unit_token_with_itself_has_no_spread() -> None:
         ({"attention": {"mask": "ring"}}, "mask=causal"),
         ({"attention": {"qk_norm": "head"}}, "qk_norm=none"),
         ({"attention": {"window": 4, "sinks": 1}}, "sinks=0"),
-        ({"alpha": 0.5}, "alpha=0"),
+        ({"attention": {"sink_bias": 1.0}}, "sink_bias=0"),
         ({"d_model": 6, "d_head": 6}, "multiple of 4"),
         ({"mlp": {"kind": "plain"}}, "no MLP"),
         ({"d_head": 8}, "n_heads x d_head = d_model"),

@@ -110,6 +110,11 @@ def attend(
     q, k, v = (np.einsum("ctd,hde->chte", u, w, optimize=True) for w in (wq, wk, wv))
     if attention.qk_norm != "none":
         q, k = (x / np.sqrt((x**2).mean(-1, keepdims=True)) for x in (q, k))
+    if attention.sink_bias:  # token 0 of the first input is BOS
+        pairs = np.arange(size // 2)[size // 2 - round(attention.sink_band * size / 2) :]
+        slow = np.isin(np.arange(size) % (size // 2), pairs)
+        bos = k[0, :, 0] * slow
+        q = q + attention.sink_bias / scale * (bos / (bos**2).sum(-1, keepdims=True))[:, None]
     s = scale * scores(stack, attention, q, k)
     if soft.softcap is not None:
         s = soft.softcap * np.tanh(s / soft.softcap)

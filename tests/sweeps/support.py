@@ -1,5 +1,7 @@
 """A small sweep, and how two are compared."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -9,7 +11,7 @@ STACK = Stack.build(
     name="small", context=12, d_model=32, n_heads=2, n_blocks=2, mlp={"kind": "none"},
     init={"score_std": 1.0, "attention_gain": 1.0, "embedding_var": 1.0},
 )  # fmt: skip
-OVER = {"window": [2, 4, None, 0], "rope.base": [1e4, 1e5, 1e6]}
+OVER: dict[str, list[Any]] = {"window": [2, 4, None, 0], "rope.base": [1e4, 1e5, 1e6]}
 """12 points, of which those with a window of 0 fail."""
 
 

@@ -97,4 +97,3 @@ def test_workers_without_ropeleak_or_with_another_are_refused(
     )
     with pytest.raises(RopeleakError, match=r"has ropeleak 0\.0\.9: install ropeleak 0\.0\.8"):
         sweep(STACK, OVER, dask=cluster.scheduler_address)
-

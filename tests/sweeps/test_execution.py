@@ -56,19 +56,12 @@ def wait_until(true: Any, seconds: float = 120) -> None:
 
 
 @pytest.mark.parametrize("out", ["a.nc", "a.zarr"])
-def test_killed_at_any_moment_it_resumes_with_nothing_lost(
-    out: str, unbroken: xr.Dataset
-) -> None:
+def test_killed_at_any_moment_it_resumes_with_nothing_lost(out: str, unbroken: xr.Dataset) -> None:
     kept = Path("a.nc.part" if out == "a.nc" else "a.zarr/status")
     done, told = 0, list[Progress]()
     for pause in (0.0, 0.7, 2.9):
         process = subprocess.Popen([*COMMAND, "--out", out], stdout=subprocess.PIPE)
-        wait_until(lambda: process.poll() is not None or (kept.exists() and any_new(kept)))
-        time.sleep(pause)
-        started = children(process.pid) if process.poll() is None else []
-        process.kill()
-        process.communicate(timeout=60)
-        wait_until(lambda: not any(alive(pid) for pid in started))
+        kill(process, kept, pause)
         with Sweep(MODEL, MANY, out=out) as running:
             assert running.done >= done
             done = running.done
@@ -78,6 +71,16 @@ def test_killed_at_any_moment_it_resumes_with_nothing_lost(
     if told:
         assert told[0].done > done  # what was saved is not computed again
     assert os.listdir() == [out]
+
+
+def kill(process: "subprocess.Popen[bytes]", kept: Path, pause: float) -> None:
+    """Kill a sweep a moment after it has kept points, and wait until its processes are gone."""
+    wait_until(lambda: process.poll() is not None or (kept.exists() and any_new(kept)))
+    time.sleep(pause)
+    started = children(process.pid) if process.poll() is None else []
+    process.kill()
+    process.communicate(timeout=60)
+    wait_until(lambda: not any(alive(pid) for pid in started))
 
 
 def any_new(kept: Path) -> bool:

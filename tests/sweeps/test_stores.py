@@ -135,7 +135,7 @@ def test_another_seed_is_refused_where_there_is_one() -> None:
 @pytest.mark.parametrize("content", [b"text", b"\x89HDF\r\n\x1a\n and then nothing"])
 def test_a_file_that_is_no_sweep_is_left_alone(name: str, content: bytes) -> None:
     Path(name).write_bytes(content)
-    with pytest.raises(RopeleakError, match="is not a sweep|is another file"):
+    with pytest.raises(RopeleakError, match=r"is not a sweep|is another file"):
         sweep(STACK, OVER, out="a.nc", workers=1)
     assert Path(name).read_bytes() == content
     assert os.listdir() == [name]

@@ -11,10 +11,10 @@ import xarray as xr
 
 import ropeleak.sweeps.execution as execution
 from ropeleak import RopeleakError, Stack, measure, predict, sweep
+from ropeleak.results import Source
 from ropeleak.selection import at_position, headline
 from ropeleak.sweeps.api import Progress
 from ropeleak.sweeps.labels import SUMMARY
-
 from tests.sweeps.support import OVER, STACK, assert_same
 
 
@@ -77,7 +77,7 @@ def test_positions_off_the_grid_are_interpolated() -> None:
 
 
 def test_several_models() -> None:
-    models = [STACK, STACK.set("alpha", 0.2), "pythia-160m"]
+    models: list[Source] = [STACK, STACK.set("alpha", 0.2), "pythia-160m"]
     found = sweep(models, {"window": [2, 4]}, context=12, at=[3], workers=1)
     assert found["model"].values.tolist() == ["small", "small (2)", "pythia-160m"]
     assert found["leak_mask"].dims == ("model", "window", "block")
@@ -203,7 +203,7 @@ def test_bad_input(
 def test_too_many_numbers_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROPELEAK_MEMORY_GB", "0.001")
     over = {"rope.base": np.geomspace(1e4, 1e6, 1000)}
-    with pytest.raises(RopeleakError, match="1,000 points of 261 numbers each need 0.0 GB"):
+    with pytest.raises(RopeleakError, match=r"1,000 points of 261 numbers each need 0\.0 GB"):
         sweep(STACK, over)
 
 

@@ -2,16 +2,16 @@
 
 import subprocess
 import sys
-from types import ModuleType
 
 import pytest
 
-from tools import closed_forms, integrands, rounding
+from tools.formulas import FILES
+from tools.formulas.printing import File
 
 
-@pytest.mark.parametrize("tool", [integrands, closed_forms, rounding])
-def test_the_file_is_what_the_theorems_say(tool: ModuleType) -> None:
-    assert tool.TARGET.read_text(encoding="utf-8") == tool.rendered(), "run make formulas"
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_the_file_is_what_the_theorems_say(file: File) -> None:
+    assert file.path.read_text(encoding="utf-8") == file.rendered(), "run make formulas"
 
 
 def test_predicting_loads_no_sympy() -> None:

@@ -32,10 +32,12 @@ def test_sigmoid_weights_are_those_of_scores_of_their_own_size(variance: float) 
 
 @pytest.mark.parametrize("temperature", [1.0, 1.6])
 def test_a_soft_cap_shapes_the_scores(temperature: float) -> None:
+    """Scores of normalised queries and keys are cosines, in ``d_h`` dimensions."""
     stack = first_block(1.0, "pre", softcap=2.0, temperature=temperature)
     found = predict(stack, positions="dense").dataset
-    wanted = softmax_moments(N, np.array([1.4 / temperature]), softcap=2.0 / temperature)
-    np.testing.assert_allclose(found["log_z"].values[0], wanted.log_z[:, 0, 0], atol=2e-4)
+    std, cap = np.array([1.4 / temperature]), 2.0 / temperature
+    wanted = softmax_moments(N, std, softcap=cap, unit=stack.d_model)
+    np.testing.assert_allclose(found["log_z"].values[0], wanted.log_z[:, 0, 0], atol=5e-5)
 
 
 def test_the_soft_cap_caps_the_score_that_a_key_has() -> None:

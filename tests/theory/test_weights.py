@@ -10,6 +10,7 @@ from ropeleak import Stack
 from ropeleak.theory import weights
 from ropeleak.theory.grid import dense_grid
 from ropeleak.theory.layer import Layer
+from ropeleak.theory.share_table import ShareTable, log_key_shares
 from ropeleak.theory.shares import key_shares
 from ropeleak.theory.theorems import load
 from ropeleak.theory.vicinity import Vicinity
@@ -79,3 +80,24 @@ def test_small_scores_follow_the_expansion() -> None:
     expected = load("key-weights")(n, np.diag(scores), mean, mean.mean(), np.diag(scores).mean())
     found = relative_weights(x @ x.T, sigma)
     np.testing.assert_allclose(found * n - 1, expected * n - 1, atol=2e-3 * sigma**2 + sigma**4)
+
+
+@pytest.mark.parametrize("largest", [0.9, 3.9, 15.0, 30.0])
+@pytest.mark.parametrize("dof", [None, 16, 64])
+def test_the_table_of_key_weights_is_as_exact_as_the_integrals(
+    largest: float, dof: int | None
+) -> None:
+    own, rest = np.random.default_rng(0).uniform(0, largest, (2, 8, 40))
+    own[:, 0], rest[:, 1], own[0, 2] = 0.0, 0.0, largest
+    n = np.array([1.0, 2.0, 3.0, 8.0, 9.0, 64.0, 65.0, 1000.0])
+    expected = np.log(key_shares(own, rest, n, dof))
+    np.testing.assert_allclose(log_key_shares(own, rest, n, dof), expected, rtol=0, atol=3e-5)
+
+
+def test_the_table_of_key_weights_does_not_depend_on_what_it_was_made_for() -> None:
+    one, other = (ShareTable(dof=64, limit=4.0, count=10) for _ in range(2))
+    n = np.arange(1.0, 80.0)
+    own = np.random.default_rng(0).uniform(0, 4, (n.size, 5))
+    for some in ([0, 6], [7, 8], [40], [30, 78]):
+        other.values(own[some], own[some], n[some])
+    np.testing.assert_array_equal(other.values(own, own[::-1], n), one.values(own, own[::-1], n))

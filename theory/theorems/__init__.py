@@ -41,7 +41,7 @@ TABLE: dict[str, Row] = {
         *_rows("softmax", "null_key", "null-key-denominator", "null-key-row-sum",
                "null-key-row-sum-square", "null-key-participation"),
         *_rows("softmax", "participation", "participation-ratio", "participation-series",
-               "denominator-heat"),
+               "denominator-heat", "attention-entropy"),
         *_rows("softmax", "finite_head", "finite-head", "finite-head-denominator",
                "finite-head-participation"),
         *_rows("softmax", "key_share", "key-share", "key-weights", "shared-choice"),

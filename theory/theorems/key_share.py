@@ -161,9 +161,10 @@ def shared_choice() -> Theorem:
                      sp.exp(spread**2 * sp.cos(angle)), by="exponents"),
             Identity(r"times as often as by chance. Many keys have $nP=e^{\sigma^2}$ (Theorem"
                      r" participation-series), of which this is the power $\rho$:",
-                     sp.exp(spread**2) ** rho, sp.exp(rho * spread**2), by="exponents"),
+                     sp.Pow(sp.exp(spread**2), rho, evaluate=False), sp.exp(rho * spread**2),
+                     by="exponents"),
             Identity("Rows with the same scores have the mean square of one weight, whatever the"
-                     " number of keys:", ((n * ratio) ** rho).subs(rho, 1) / n**2, ratio / n),
+                     " number of keys:", sp.Subs((n * ratio) ** rho / n**2, rho, 1), ratio / n),
             Identity("and uncorrelated ones the product of the means. All three are",
                      sp.exp(rho * sp.log(n * ratio)) / (n * other),
                      (n * ratio) ** rho / (n * other), by="exponents"),

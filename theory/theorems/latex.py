@@ -23,6 +23,7 @@ PREAMBLE = "\n".join(
         r"\usepackage[margin=2cm]{geometry}",
         r"\usepackage{amsmath,amssymb,amsthm}",
         r"\newtheorem{theorem}{Theorem}",
+        r"\emergencystretch=2em",
     ]
 )
 
@@ -55,13 +56,25 @@ def plain(text: str) -> str:
 
 
 class _Printer(LatexPrinter):  # type: ignore[misc]
-    """Prints integrals over a normal density as means."""
+    """Prints integrals over a normal density as means, polygamma functions as ``ψ_k``, primes."""
+
+    def _deal_with_super_sub(self, string: str, style: str = "plain") -> str:
+        before, prime, after = string.partition("'")
+        whole = super()._deal_with_super_sub
+        if not prime:
+            return str(whole(string, style))
+        return str(whole(before, style)) + prime + (f"_{{{after[1:]}}}" if after else "")
 
     def _print_Integral(self, expr: sp.Integral) -> str:  # noqa: N802
         inside = averaged_over_normal(expr)
         if inside is None:
             return str(super()._print_Integral(expr))
         return rf"{MEAN}_z\left[{self._print(inside)}\right]"
+
+    def _print_polygamma(self, expr: sp.Expr, exp: str | None = None) -> str:
+        order, x = map(self._print, expr.args)
+        power = "" if exp is None else f"^{{{exp}}}"
+        return rf"\psi_{{{order}}}{power}\left({x}\right)"
 
 
 def tex(expression: sp.Basic) -> str:

@@ -61,7 +61,7 @@ def participation_ratio() -> Theorem:
                      sp.exp(2 * sigma * Z) * sp.exp(-t * sp.exp(sigma * Z))),
             Identity("Without spread of the scores this gives uniform attention:",
                      n * sp.Integral(t * sp.exp(-t) * sp.exp(-t) ** (n - 1), (t, 0, sp.oo)), 1 / n),
-            Substitution(r"With $\\chi$ the mean of that derivative, the integral over all keys"
+            Substitution(r"With $\chi$ the mean of that derivative, the integral over all keys"
                          r" becomes, on a logarithmic scale,",
                          sp.Integral(t * curvature(t) * phi(t) ** (n - 1), (t, 0, sp.oo)),
                          sp.Integral(sp.exp(2 * u) * curvature(sp.exp(u))
@@ -159,4 +159,40 @@ def denominator_heat() -> Theorem:
         ),
         quantity=r"\tfrac12\sum_j\partial_{s_j}^2\ln Z",
         arguments=(a,),
+    )  # fmt: skip
+
+
+@cache
+def attention_entropy() -> Theorem:
+    """The entropy of attention: the denominator less what the scores of the chosen keys add."""
+    s, rest = sp.Symbol("s", real=True), sp.Symbol("R", positive=True)
+    v, ratio = sp.symbols("v P", positive=True)
+    log_z = sp.Symbol("Lambda", real=True)
+    density = sp.exp(-(s**2) / (2 * v)) / sp.sqrt(2 * sp.pi * v)
+    weight = sp.exp(s) / (sp.exp(s) + rest)
+    return Theorem(
+        name="attention-entropy",
+        title="The entropy of attention",
+        statement=r"The entropy of a row is the mean log denominator $\Lambda$ less the variance"
+        r" $v$ of a score times what the participation ratio $P$ leaves to one. It is $\ln n$ for"
+        r" equal scores.",
+        hypotheses=("independent Gaussian scores of variance $v$",),
+        symbols=(Domain(log_z, r"the mean log denominator, $E\ln Z$", "real"),
+                 Domain(v, "the variance of a score", "positive"),
+                 Domain(ratio, "the participation ratio", "0 to 1")),
+        steps=(
+            Identity("A key's surprise is the log denominator less its score,",
+                     -sp.log(weight), sp.log(sp.exp(s) + rest) - s, by="exponents"),
+            Cited("so the entropy is the mean log denominator less the mean of $a\\,s$, summed over"
+                  " keys.", "weights sum to one"),
+            Identity("The Gaussian density turns a factor $s$ into a derivative,",
+                     s * density, -v * sp.Derivative(density, s)),
+            Cited("so that the mean of $a\\,s$ is $v$ times the mean slope of the weight in its own"
+                  " score (boundary terms vanish).", "integration by parts"),
+            Identity("That slope is", sp.Derivative(weight, s), weight - weight**2),
+            Identity("Weights sum to one and their squares to the participation ratio, which"
+                     " leaves", log_z - (v - v * ratio), log_z - v * (1 - ratio)),
+        ),
+        quantity=r"-\mathbb{E}\sum_j a_j\ln a_j",
+        arguments=(log_z, v, ratio),
     )  # fmt: skip

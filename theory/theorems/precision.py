@@ -187,10 +187,11 @@ def precision_rotation() -> Theorem:
         name="precision-rotation",
         title="Relative invariance with a rounded rotation",
         statement="A rotation that is computed and stored in $b$ bits (two products and their sum,"
-                  " for"
-        " query and key) breaks relative invariance by a constant, on top of what its tables do.",
-        hypotheses=("isotropic Gaussian query and key", ("products are spread over powers of two as"
-                    " their sum is"), "independent rounding errors"),
+        " for query and key) breaks relative invariance by a constant, on top of what its tables"
+        " do.",
+        hypotheses=("isotropic Gaussian query and key",
+                    "products are spread over powers of two as their sum is",
+                    "independent rounding errors"),
         symbols=(BITS, SCORE),
         steps=(
             Identity("The size of a number of unit variance is distributed as an error function,"
@@ -206,9 +207,9 @@ def precision_rotation() -> Theorem:
                      GaussianMean((sp.cos(phi) * x1) ** 2 + (sp.sin(phi) * x2) ** 2,
                                   {(v, v): sp.S.One for v in (x1, x2)}), sp.S.One),
             Identity("so products and sum count as two roundings of each turned vector. Two scores"
-                     " have"
-                     " four such vectors; the root mean square difference is",
-                     sp.sqrt(sigma**2 * 4 * 2 * 2 ** (2 - 2 * bits) / 12 * binades),
+                     " have four such vectors; the root mean square difference is",
+                     sp.sqrt(8 * sp.Mul(sigma**2, 2 ** (2 - 2 * bits) / 12 * binades,
+                                        evaluate=False), evaluate=False),
                      sigma * 2 ** (1 - bits) * sp.sqrt(2 * binades / 3), by="exponents"),
         ),
         quantity=r"\sqrt{\mathbb{E}(s'-s)^2}",
@@ -300,7 +301,7 @@ def precision_tail() -> Theorem:
                   r" $e^{\lambda^2r^2/2-\lambda zr}$ bounds the probability of an error above $z$"
                   " times its root mean square $r$.", "Chernoff's bound"),
             Identity(r"At $\lambda=z/r$ the exponent is",
-                     (lift**2 * spread**2 / 2 - lift * z * spread).subs(lift, z / spread),
+                     sp.Subs(lift**2 * spread**2 / 2 - lift * z * spread, lift, z / spread),
                      -(z**2) / 2),
             Identity("and it is least there, where its slope vanishes:",
                      sp.Derivative(lift**2 * spread**2 / 2 - lift * z * spread, lift),

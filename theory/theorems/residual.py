@@ -19,10 +19,10 @@ n = sp.Symbol("n", positive=True)
 ALIGNMENT = Domain(align, "the alignment, the mean self-score", "real")
 SCORE_STD = Domain(sigma, "the standard deviation of a score", "positive")
 SHARED = (
-    Domain(c, "the correlation of query token $i$ with key token $j$ in one content", "-1 to 1"),
-    Domain(c2, "the same for $k$ and $l$", "-1 to 1"),
-    Domain(d_q, "what two contents share of the tokens $i$ and $k$", "-1 to 1"),
-    Domain(d_k, "the same for $j$ and $l$", "-1 to 1"),
+    Domain(c, "the correlation of query token $i$ with key token $j$ in one content", "$-1$ to 1"),
+    Domain(c2, "the same for $k$ and $l$", "$-1$ to 1"),
+    Domain(d_q, "what two contents share of the tokens $i$ and $k$", "$-1$ to 1"),
+    Domain(d_k, "the same for $j$ and $l$", "$-1$ to 1"),
 )
 
 
@@ -60,8 +60,8 @@ def residual_leak() -> Theorem:
         hypotheses=("Gaussian query and key weights with correlation $\\rho$, wide limit",
                     "alignment $m=\\rho\\sigma\\sqrt{2p}$ in a head of $2p$ entries"),
         symbols=(ALIGNMENT, SCORE_STD, *SHARED,
-                 Domain(d_cross, "what two contents share of $i$ and $l$", "-1 to 1"),
-                 Domain(d_cross2, "what two contents share of $k$ and $j$", "-1 to 1"),
+                 Domain(d_cross, "what two contents share of $i$ and $l$", "$-1$ to 1"),
+                 Domain(d_cross2, "what two contents share of $k$ and $j$", "$-1$ to 1"),
                  Domain(p, "the number of pairs, $d_h/2$", "integer from 1")),
         steps=(
             Identity(r"Turn queries and keys back to position 0; their coordinates are then"
@@ -115,7 +115,7 @@ def frequencies_drop_out() -> Theorem:
         hypotheses=("independent Gaussian query and key weights ($m=0$)", "small scores",
                     "two correlated keys among $n$, the others independent"),
         symbols=(SCORE_STD, Domain(n, "the number of keys", "from 2"),
-                 Domain(overlap, "the correlation of the two key tokens", "-1 to 1")),
+                 Domain(overlap, "the correlation of the two key tokens", "$-1$ to 1")),
         steps=(
             Identity("A score is as often positive as negative, so nothing remains to first order:",
                      GaussianMean(own, content), sp.S.Zero),

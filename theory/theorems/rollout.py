@@ -94,7 +94,8 @@ def rollout_collapse() -> Theorem:
                   "Markov's inequality"),
             Nonnegative(r"What position $i$ keeps of itself in a layer, with $\lambda=1/(1+\nu)$,"
                         r" exceeds $1-\lambda$ by",
-                        (1 - 1 / (1 + below) + 1 / (1 + below) / (i + 1)) - (1 - 1 / (1 + below)),
+                        sp.Add(1 - 1 / (1 + below) + 1 / (1 + below) / (i + 1),
+                               -1 + 1 / (1 + below), evaluate=False),
                         1 / ((1 + below) * (i + 1))),
             Cited(r"and the product of all $1-\lambda_l$ is positive if and only if their sum"
                   r" converges (no $\lambda_l$ being one).", "theory of infinite products"),

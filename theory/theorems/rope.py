@@ -139,7 +139,7 @@ def rope_relative() -> Theorem:
 @cache
 def rope_converse() -> Theorem:
     """Only phases that are linear in position are relative."""
-    f, g = (sp.Function(name, real=True) for name in ("f", "g"))
+    g = sp.Function("g", real=True)
     w, f0, g0, u, v = sp.symbols("omega f_0 g_0 u v", real=True)
     i, j = (sp.Symbol(name, integer=True, nonnegative=True) for name in ("i", "j"))
     turn, other_turn = sp.Function("F")(i), sp.Function("G")(j)
@@ -174,9 +174,8 @@ def rope_converse() -> Theorem:
             Recurrence("and the query's turn $F(i)=e^{if(i)}$, a unit complex number, is by"
                        " induction", turn, phase(f0 + w * i), index=i, start=sp.S.Zero,
                        first=phase(f0), update=turn * phase(w)),
-            Identity("At $i=j=0$ the constant is also the growth of the query's phase,",
-                     (f(0) + (g(1) - g(0))) - f(0), g(1) - g(0)),
-            Recurrence("so that at $i=0$ the key's phase grows by it at every $j$:",
+            Recurrence("At $i=0$ it gives $g(j+1)-g(j)=f(1)-f(0)$, the same constant again, so that"
+                       r" the key's turn $G(j)=e^{ig(j)}$ is",
                        other_turn, phase(g0 + w * j), index=j, start=sp.S.Zero,
                        first=phase(g0), update=other_turn * phase(w)),
             Identity("The turn between the two, which is all that a score knows, is",

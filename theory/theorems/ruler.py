@@ -71,7 +71,8 @@ def ruler_norm() -> Theorem:
         title="The norm ruler",
         statement=r"The log of the squared norm of a Gaussian activation has a variance that"
         r" depends on the width alone. Two positions with different variances are told apart by the"
-        r" norm with the following $d'$, which tends to $\sqrt{d/2}\,|\ln K_{ii}/K_{jj}|$.",
+        r" norm with the following $d'$ ($\psi_1$ is the trigamma function), which tends to"
+        r" $\sqrt{d/2}\,|\ln K_{ii}/K_{jj}|$.",
         hypotheses=("activations are isotropic Gaussian with the variance of their position",),
         symbols=(WIDTH, Domain(k1, "the variance at $i$", "positive"),
                  Domain(k2, "the variance at $j$", "positive"), Domain(half, "$d/2$", "positive")),
@@ -81,10 +82,9 @@ def ruler_norm() -> Theorem:
                      sp.Integral(w ** (half + power - 1) * sp.exp(-w) / sp.gamma(half),
                                  (w, 0, sp.oo)), ratio),
             Identity("so that the logarithm, whose cumulants are derivatives of the log moments,"
-                     " has the variance",
-                     sp.Limit(sp.Derivative(sp.loggamma(half + power), (power, 2)).doit(),
-                              power, 0),
-                     sp.polygamma(1, half)),
+                     r" at $p=0$ has the variance $\psi_1(h)$,",
+                     sp.Derivative(sp.loggamma(half + power), (power, 2)),
+                     sp.polygamma(1, half + power)),
             Identity("which tends to $2/d$ for large width:",
                      sp.Limit(sp.polygamma(1, half) * half, half, sp.oo), sp.S.One),
             Identity("The mean logarithms differ by that of the variances, so $d'$ is",
@@ -137,8 +137,7 @@ def ruler_fisher() -> Theorem:
                      sp.Derivative(shared(x, y), x, y), signal),
             Identity("The rate of a mean that is Gaussian over weights has this mean square, the"
                      " limit of the ruler's difference.",
-                     sp.Limit((shared(n, n) + shared(0, 0) - 2 * shared(n, 0)) / n**2, n, 0),
-                     signal),
+                     (shared(x + n, x + n) + shared(x, x) - 2 * shared(x + n, x)) / n**2, signal),
             Identity("Over $d$ coordinates the information is",
                      d * signal / noise + d * slope**2 / 2, d * (signal / noise + slope**2 / 2)),
         ),
@@ -205,8 +204,9 @@ def ruler_depth() -> Theorem:
         r" averaging-asymptotics, $c_0=0$) and $r_m=c_{m-1}-c_m$, the information about $\ln n$ is"
         r" the following, which falls with the square of the position. The spread of the scores"
         r" enters in the norm cue alone, once for every block, as $e^{\sigma^2}$ in place of 1.",
-        hypotheses=("no normalisation, no MLP, wide limit", "$n$ large",
-                    "independent tokens after a constant token 0"),
+        hypotheses=("no normalisation of the stream, no MLP, wide limit", "$n$ large",
+                    "independent tokens after a constant token 0",
+                    "scores of one deviation at all tokens, as with normalised queries and keys"),
         symbols=(WIDTH, Domain(n, "the number of keys", "large"),
                  Domain(depth, "the number of blocks", "integer from 1"),
                  Domain(gain, "the gain of attention", "positive"),
@@ -242,7 +242,9 @@ def ruler_depth() -> Theorem:
         quantity="I",
         relation=r"\approx",
         arguments=(d, n, depth, gain, sigma, rate),
-        validity=r"The next terms are of relative order $\ln^{2L-2}n/n$. Where each block is"
-        r" normalised, its gain is one over the variance that it meets, and the growth with depth"
-        r" is no longer geometric.",
+        validity=r"The next terms are of relative order $\ln^{2L-2}n/n$. Where scores grow with the"
+        r" norms of their tokens, token 0, whose norm is the largest, draws more than its share,"
+        r" and the linear cue grows (by 12 parts in a hundred at $L=3$, $\sigma=0.8$,"
+        r" $\gamma=0.4$). Where each block is normalised, its gain is one over the variance that it"
+        r" meets, and the growth with depth is no longer geometric.",
     )  # fmt: skip

@@ -101,9 +101,9 @@ def verdict(rows: Rows) -> list[str]:
         for name, row in found.items()
         if row.z > LARGEST_Z
     ]
-    words = [f"{case.words} (`{name}`, z = {z:.1f})" for case, name, z in beyond]
-    lines.append(f"- Beyond {LARGEST_Z:g} standard errors: {', '.join(words) or 'nothing'}.")
-    missed = {name for _, name, _ in beyond}
+    listed = ", ".join(f"{case.words} (`{name}`, z = {z:.1f})" for case, name, z in beyond)
+    lines.append(f"- Beyond {LARGEST_Z:g} standard errors: {listed or 'nothing'}.")
+    missed = {row[1] for row in beyond}
     lines += [f"- `{name}`: {reason}." for name, reason in REASONS.items() if name in missed]
     return lines
 

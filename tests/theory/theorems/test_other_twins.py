@@ -185,7 +185,7 @@ def test_rulers_grow_with_depth_as_stated(depth: int, sigma: float) -> None:
     d, gain = 4096, 0.4
     stack = Stack.build(
         context=2**17, d_model=d, n_heads=1, n_blocks=depth, mlp={"kind": "none"},
-        norm={"placement": "none"},
+        norm={"placement": "none"}, attention={"qk_norm": "head"},
         init={"score_std": sigma, "attention_gain": gain, "embedding_var": 1.0},
     )  # fmt: skip
     found = mean_field.predict(stack, keep="full").isel(depth=-1)

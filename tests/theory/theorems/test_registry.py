@@ -44,6 +44,8 @@ def test_a_wrong_step_fails(theorem: Theorem) -> None:
 def test_no_step_is_vacuous(theorem: Theorem) -> None:
     for step in theorem.proof:
         assert step.lhs != step.rhs, step.text
+        for limit in step.lhs.atoms(sp.Limit):
+            assert limit.args[0].has(limit.args[1]), step.text
 
 
 def test_it_says_what_it_needs(theorem: Theorem) -> None:
@@ -72,8 +74,11 @@ def test_its_latex_is_balanced(theorem: Theorem) -> None:
 
 def test_its_greek_is_greek(theorem: Theorem) -> None:
     letters = "alpha|beta|gamma|delta|theta|kappa|lambda|mu|nu|rho|sigma|varphi|psi|omega|ell"
-    shown = " ".join(re.findall(r"\\\[(.*?)\\\]", theorem.latex(), flags=re.S))
+    text = theorem.latex()
+    shown = " ".join(re.findall(r"\\\[.*?\\\]|\$[^$]*\$", text, flags=re.S))
     assert not re.search(rf"(?<![\\A-Za-z])({letters})(?![a-z])", shown)
+    assert not re.search(r"(?<!\\)\\\\[A-Za-z]", shown)  # a command after a line break is none
+    assert "polygamma" not in shown
 
 
 def test_its_words_are_plain(theorem: Theorem) -> None:

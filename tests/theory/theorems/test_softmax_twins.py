@@ -286,3 +286,13 @@ def test_a_window_keeps_the_number_of_keys(i: int, window: int) -> None:
 def test_weights_give_the_growth_of_the_denominator() -> None:
     weights = np.array([[0.5, 0.25, 0.25], [1.0, 0.0, 0.0]])
     np.testing.assert_allclose(load("denominator-heat")(weights), (1 - (weights**2).sum(1)) / 2)
+
+
+@pytest.mark.parametrize(("n", "sigma"), [(1, 1.0), (3, 0.5), (20, 1.6)])
+def test_entropy_is_the_mean_surprise(n: int, sigma: float) -> None:
+    score = np.random.default_rng(7).normal(0, sigma, (200_000, n))
+    surprise = np.log(np.exp(score).sum(1, keepdims=True)) - score
+    row = (np.exp(-surprise) * surprise).sum(1)
+    log_z, ratio = (load(x)(n, sigma) for x in ("log-denominator", "participation-ratio"))
+    error = row.std() / np.sqrt(len(row)) + 1e-9
+    assert abs(load("attention-entropy")(log_z, sigma**2, ratio) - row.mean()) < 4 * error

@@ -1,15 +1,10 @@
-"""Write theory/integrands.py from the claims of the theorems: ``python -m tools.integrands``.
+"""``theory/integrands.py``: what predictions integrate over the line of ``ln t``.
 
-What a prediction integrates is what SymPy has proven, printed as NumPy code, so that predicting
-does not load SymPy. The variables are ``t = e^u``, a key's weight ``y = e^s`` and the null key's
-weight ``B = e^ℓ``: exponentials that are needed anyway.
+The variables are ``t = e^u``, a key's weight ``y = e^s`` and the null key's weight ``B = e^ℓ``:
+exponentials that are needed anyway.
 """
 
-import re
-from pathlib import Path
-
 import sympy as sp
-from sympy.printing.numpy import NumPyPrinter
 
 from ropeleak.theory.theorems import load
 from ropeleak.theory.theorems.denominator import MISSING, deficit, logit, n, sigma, t, u, y
@@ -19,7 +14,9 @@ from ropeleak.theory.theorems.null_key import constant as null
 from ropeleak.theory.theorems.numeric import stable
 from ropeleak.theory.theorems.participation import SECOND, second
 
-TARGET = Path(__file__).parents[1] / "theory" / "integrands.py"
+from . import printing
+from .printing import File
+
 MEANS = {
     "deficit": (deficit(u), MISSING),
     "first": (first(u), FIRST),
@@ -31,15 +28,13 @@ CLAIMS = (
     "key-share",
 )  # fmt: skip
 
-HEAD = '''"""Integrands of the softmax theorems, written by ``make formulas``.
-
-To change one, change its theorem.
-
+NOTES = """
 A mean over the scores of a row of ``n`` keys, beside a null key of weight ``null``, is
 ``outside + ∫ (alone + of_keys · of_null) dt/t``; every theorem has these four. ``deficit``,
 ``first`` and ``second`` are themselves means over the weight ``y = e^s`` of one key.
-"""
+""".strip()
 
+BEFORE = '''
 from typing import NamedTuple
 
 import numpy as np
@@ -84,56 +79,32 @@ def parts(claim: sp.Expr) -> tuple[sp.Expr, ...]:
 
 
 def code(expression: sp.Expr) -> str:
-    """Return an expression as NumPy code."""
-    printer = NumPyPrinter({"fully_qualified_modules": False})
-    text = printer.doprint(stable(expression).subs(null, sp.Symbol("null")))
-    spaced = re.sub(r"(?<!\*)\*(?!\*)", " * ", text)
-    return re.sub(r"\b(exp|expm1|log1p)\(", r"np.\1(", spaced)
+    """Return an expression as NumPy code that does not cancel."""
+    return printing.code(stable(expression).subs(null, sp.Symbol("null")))
 
 
 def mean(name: str) -> str:
     """Return the function that a mean over scores is the mean of."""
-    formula = code(exponentials(MEANS[name][1]))
     return (
         f"def of_{name}(t: Array, y: Array) -> Array:\n"
         f'    """Return what ``{name}`` is the mean of."""\n'
-        f"    return {formula}\n"
+        f"    return {code(exponentials(MEANS[name][1]))}\n"
     )
 
 
 def claim(name: str) -> str:
     """Return the function that gives the parts of a theorem's claim."""
-    theorem = load(name)
-    found = parts(theorem.formula)
+    formula = load(name).formula
+    found = parts(formula)
     means = [mean for mean in MEANS if any(part.has(sp.Symbol(mean)) for part in found)]
-    given = ["t", "n", *(["null"] if theorem.formula.has(logit) else []), *means]
+    given = ["t", "n", *(["null"] if formula.has(logit) else []), *means]
     arguments = ", ".join(f"{argument}: Array" for argument in given)
     rows = zip(("outside", "alone", "of_keys", "of_null"), map(code, found), strict=True)
-    return (
-        f"def {name.replace('-', '_')}({arguments}) -> Parts:\n"
-        f'    """Theorem {name}: {theorem.title[0].lower()}{theorem.title[1:]}."""\n'
-        "    return Parts(\n"
-        + "".join(f"        {part}={formula},\n" for part, formula in rows)
-        + "    )\n"
-    )
+    values = "".join(f"{part}={value}," for part, value in rows)
+    return printing.function(name, arguments, "Parts", f"Parts({values})")
 
 
-def rendered() -> str:
-    """Return the module."""
-    return "\n\n".join([HEAD, *map(mean, MEANS), *map(claim, CLAIMS)])
-
-
-def write(target: Path, new: str) -> None:
-    """Write a module where it is out of date."""
-    old = target.read_text(encoding="utf-8") if target.exists() else ""
-    target.write_text(new, encoding="utf-8")
-    print(f"{target.name} is {'up to date' if new == old else 'rewritten'}")
-
-
-def main() -> None:
-    """Write theory/integrands.py where it is out of date."""
-    write(TARGET, rendered())
-
-
-if __name__ == "__main__":
-    main()
+FILE = File(
+    "integrands", "Integrands of the softmax theorems", NOTES, BEFORE,
+    lambda: (*map(mean, MEANS), *map(claim, CLAIMS)),
+)  # fmt: skip
