@@ -10,8 +10,8 @@ from math import prod
 from ropeleak.claims import CLAIMS
 from ropeleak.claims import names as claim_names
 from ropeleak.claims.fifty_vs_hundred import PAIR
-from ropeleak.claims.number import Number, mean_of
 from ropeleak.claims.interventions import CHOICES
+from ropeleak.claims.number import Number, mean_of
 from ropeleak.claims.rule import Verdict
 from ropeleak.claims.stacks import FACTOR
 from ropeleak.latex import escaped

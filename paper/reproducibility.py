@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ropeleak.figures.store import code_version
+from ropeleak.latex import tabular
 from ropeleak.output import atomic
 
 from .material import Material
-from .tables import code, tabular
+from .tables import code
 
 PACKAGES = ("ropeleak", "numpy", "scipy", "sympy", "numba", "xarray", "matplotlib")
 ROOT = Path(__file__).parents[1]

@@ -59,9 +59,9 @@ def reality(material: Material) -> str:
         width = len(names) + 1
         above.append(rf"\multicolumn{{{width}}}{{c}}{{weights of {part.split()[0]}}}")
         header += [r"$\sigma$", *(SYMBOLS[name.strip("`")] for name in names)]
-    rows = [(family, *cells) for family, cells in found.items()]
+    lines = [(family, *cells) for family, cells in found.items()]
     first = " & ".join(above) + " \\\\\n" + header[0]
-    return tabular("l" + "r" * (len(header) - 1), [first, *header[1:]], rows)
+    return tabular("l" + "r" * (len(header) - 1), [first, *header[1:]], lines)
 
 
 def training(material: Material) -> str:

@@ -121,10 +121,10 @@ def as_markdown(table: Table) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def as_latex(table: Table) -> str:
-    """Return a table in LaTeX."""
+def as_latex(table: Table, widths: Mapping[str, str] = WIDTHS) -> str:
+    """Return a table in LaTeX, with columns as wide as given or as their widest cell."""
     header, *rows = ([escaped(cell) for cell in row] for row in table)
-    columns = "".join(WIDTHS.get(name, "l") for name in table[0])
+    columns = "".join(widths.get(name, "l") for name in table[0])
     return tabular(columns, header, rows)
 
 
