@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help predict test lint bench formulas ladder agreement validate validate-quick pages docs \
-	ledger training figures pictures lock package clean
+	ledger training figures pictures paper reproduce lock package clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,6 +12,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 MODEL := llama-3.1-8b
 BUDGET := small
+TEX := needed
 
 # PyTorch without CUDA: where its wheels are, on systems whose usual ones have it.
 TORCH := torch==2.13.0
@@ -37,7 +38,7 @@ test: $(STAMP) ## run the tests
 lint: $(STAMP) ## check style, formatting, types, layers, README and docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy ropeleak tests tools $(wildcard benchmarks paper/training)
+	$(BIN)/mypy ropeleak tests tools benchmarks paper
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/packaging/test_pages.py
 
@@ -78,6 +79,12 @@ figures: $(STAMP) ## draw the figures into out/figures, resumable; BUDGET=full f
 
 pictures: $(STAMP) ## draw the README's picture and those that tests compare figures with anew
 	$(BIN)/python -m tools.pictures
+
+paper: $(STAMP) ## build the paper (minutes, resumable) under out/paper; BUDGET=full for all draws
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m paper build --budget $(BUDGET) --tex $(TEX)
+
+reproduce: $(STAMP) ## everything in the paper at full budget (hours, resumable), with a manifest
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m paper reproduce
 
 lock: $(STAMP) ## resolve requirements.lock anew from pyproject.toml
 	$(PIP) install --quiet uv

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ropeleak.drawing import marks, style
 from ropeleak.errors import RopeleakError
-from ropeleak.latex import escaped as escaped
+from ropeleak.latex import escaped
 from ropeleak.output import FIGURE_SUFFIXES, atomic, check_writable
 from ropeleak.results import Result
 from ropeleak.spec import Stack

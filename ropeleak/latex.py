@@ -6,6 +6,7 @@ SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$",
     "±": r"$\pm$", "×": r"$\times$", "′": "$'$", "²": "$^2$", "√": r"$\surd$", "≥": r"$\ge$",
+    "≤": r"$\le$", "½": r"$\frac12$", "→": r"$\to$", "Δ": r"$\Delta$",
     "α": r"$\alpha$", "γ": r"$\gamma$", "κ": r"$\kappa$", "λ": r"$\lambda$", "σ": r"$\sigma$",
 }  # fmt: skip
 """Characters that LaTeX takes for commands, or does not have outside of formulas."""

@@ -11,7 +11,8 @@ from ropeleak import Result, RopeleakError, Stack, predict
 from ropeleak.claims.interventions import TABLE
 from ropeleak.figures import beacon, bos, denominator, leaks, load, names, plugs, ruler, training
 from ropeleak.figures.bench import Bench
-from ropeleak.figures.recipe import Recipe, escaped
+from ropeleak.figures.recipe import Recipe
+from ropeleak.latex import escaped
 
 STACK = Stack.build(
     name="my_model & co", context=104, d_model=32, n_heads=2, n_blocks=3,

@@ -14,8 +14,8 @@ from .steps import Cited, Definition, Nonnegative, Series, Step
 if TYPE_CHECKING:
     from .theorem import Theorem
 
-_WIDE = 84
-"""Formulas wider than this many characters are broken into lines."""
+WIDE = 84
+"""Formulas wider than this many characters are broken into lines on a page; a column has half."""
 
 PREAMBLE = "\n".join(
     [
@@ -83,7 +83,7 @@ def tex(expression: sp.Basic) -> str:
     return str(_Printer(settings).doprint(expression))
 
 
-def equation(step: Step | Definition) -> str:
+def equation(step: Step | Definition, width: int = WIDE) -> str:
     """Return the equation of a step as a LaTeX formula, broken into lines where it is long."""
     end = ""
     if isinstance(step, Series):
@@ -91,22 +91,22 @@ def equation(step: Step | Definition) -> str:
     if isinstance(step, Nonnegative):
         end = r" \ge 0"
     relation = ":=" if isinstance(step, Definition) else step.relation
-    return _related(_lines(step.lhs), relation, step.rhs, end)
+    return _related(_lines(step.lhs, width), relation, step.rhs, end, width)
 
 
-def claim(theorem: "Theorem") -> str:
+def claim(theorem: "Theorem", width: int = WIDE) -> str:
     """Return what a theorem claims as a LaTeX formula: its quantity, named, and its formula."""
     if not theorem.quantity:
-        return equation(theorem.claim)
-    return _related([theorem.quantity], theorem.relation, theorem.formula, "")
+        return equation(theorem.claim, width)
+    return _related([theorem.quantity], theorem.relation, theorem.formula, "", width)
 
 
-def _related(left: list[str], relation: str, right: sp.Basic, end: str) -> str:
+def _related(left: list[str], relation: str, right: sp.Basic, end: str, width: int) -> str:
     whole = f"{' '.join(left)} {relation} {tex(right)}{end}"
-    if len(left) == 1 and _width(whole) <= _WIDE:
+    if len(left) == 1 and _width(whole) <= width:
         return whole
     first = [f"& {line}" for line in left]
-    second = [rf"& \quad {line}" for line in _lines(right)]
+    second = [rf"& \quad {line}" for line in _lines(right, width)]
     second[0] = second[0].replace(r"\quad", rf"\quad {relation}", 1)
     second[-1] += end
     return r"\begin{aligned} " + r" \\ ".join([*first, *second]) + r" \end{aligned}"
@@ -120,44 +120,44 @@ def _width(text: str) -> int:
     return len(re.sub(r"\\[A-Za-z]+ ?", "x", text).replace(" ", "")) - 2 * fractions
 
 
-def _lines(expression: sp.Basic) -> list[str]:
+def _lines(expression: sp.Basic, width: int) -> list[str]:
     """Return a formula as lines, broken between terms."""
     text = tex(expression)
-    if _width(text) <= _WIDE - 4:
+    if _width(text) <= width - 4:
         return [text]
     if isinstance(expression, sp.Add):
-        return _terms(expression)
+        return _terms(expression, width)
     if isinstance(expression, (sp.Sum, sp.Integral)):
         mean = averaged_over_normal(expression) if isinstance(expression, sp.Integral) else None
         if mean is not None:
-            return _enclosed(rf"{MEAN}_z", mean, "")
+            return _enclosed(rf"{MEAN}_z", mean, "", width)
         mark = sp.Symbol("MARK")
         head, tail = tex(type(expression)(mark, *expression.limits)).split("MARK")
-        return _enclosed(head, sp.expand(expression.function), tail)
+        return _enclosed(head, sp.expand(expression.function), tail, width)
     if isinstance(expression, GaussianMean):
-        return _enclosed(MEAN, expression.args[0], "")
+        return _enclosed(MEAN, expression.args[0], "", width)
     if isinstance(expression, sp.Mul):
         long = max(expression.args, key=lambda part: _width(tex(part)))
         rest = sp.Mul(*(part for part in expression.args if part != long))
         if isinstance(long, (sp.Add, sp.Sum, sp.Integral, GaussianMean)):
             before = rf"\left({tex(rest)}\right)" if rest.is_Add else tex(rest)
-            return _enclosed(before, long, "")
+            return _enclosed(before, long, "", width)
     return [text]
 
 
-def _terms(total: sp.Add) -> list[str]:
+def _terms(total: sp.Add, width: int) -> list[str]:
     lines = [""]
     for term in total.as_ordered_terms():
-        for part in _lines(term):
+        for part in _lines(term, width):
             sign = "" if part.startswith("-") or lines == [""] else "+ "
-            if lines[-1] and _width(lines[-1] + part) > _WIDE - 4:
+            if lines[-1] and _width(lines[-1] + part) > width - 4:
                 lines.append("")
             lines[-1] += f"{sign}{part} "
     return lines
 
 
-def _enclosed(head: str, inside: sp.Expr, tail: str) -> list[str]:
-    lines = _lines(inside)
+def _enclosed(head: str, inside: sp.Expr, tail: str, width: int) -> list[str]:
+    lines = _lines(inside, width)
     lines[0] = rf"{head}\Bigl({lines[0]}"
     lines[-1] += rf"\Bigr){tail}"
     return lines
@@ -167,10 +167,10 @@ def _display(formula: str) -> str:
     return "\\[\n" + formula + "\n\\]"
 
 
-def _step_latex(step: Step | Cited | Definition) -> str:
+def _step_latex(step: Step | Cited | Definition, width: int) -> str:
     if isinstance(step, Cited):
         return rf"{step.text} \emph{{({step.source})}}"
-    return f"{step.text}\n{_display(equation(step))}"
+    return f"{step.text}\n{_display(equation(step, width))}"
 
 
 def definitions(theorem: "Theorem") -> list[Definition]:
@@ -190,13 +190,16 @@ def _uses(formula: sp.Expr, name: sp.Expr) -> bool:
     return bool(formula.has(name.func if isinstance(name, AppliedUndef) else name))
 
 
-def theorem_latex(theorem: "Theorem", among: Collection[str] = ()) -> str:
+def theorem_latex(
+    theorem: "Theorem", among: Collection[str] = (), width: int = WIDE
+) -> str:
     """Return a ``theorem`` environment, symbols and hypotheses included, and its ``proof``.
 
     Theorems ``among`` those of the same document are referred to by number, others by title.
+    Formulas are broken into lines of a ``width`` in characters.
     """
     lines = [rf"\begin{{theorem}}[{theorem.title}]", rf"\label{{thm:{theorem.name}}}"]
-    lines += [theorem.statement, _display(claim(theorem))]
+    lines += [theorem.statement, _display(claim(theorem, width))]
     where = [f"${equation(step)}$" for step in definitions(theorem)]
     if where:
         lines.append("where " + ", ".join(where) + ".")
@@ -208,7 +211,7 @@ def theorem_latex(theorem: "Theorem", among: Collection[str] = ()) -> str:
     if theorem.validity:
         lines.append(theorem.validity)
     lines += [r"\end{theorem}", r"\begin{proof}"]
-    lines += [_step_latex(step) for step in theorem.steps]
+    lines += [_step_latex(step, width) for step in theorem.steps]
     lines.append(r"\end{proof}")
     if theorem.references:
         shown = "; ".join(f"arXiv:{number} ({what})" for number, what in theorem.references)

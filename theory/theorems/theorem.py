@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import sympy as sp
 
-from .latex import theorem_latex
+from .latex import WIDE, theorem_latex
 from .numeric import closed_form
 from .steps import Cited, Definition, Step
 
@@ -127,12 +127,14 @@ class Theorem:
         outcomes = tuple(Outcome(step.text, step.rule, step.prove()) for step in self.proof)
         return Verification(self.name, outcomes, perf_counter() - began)
 
-    def latex(self, among: Collection[str] = ()) -> str:
+    def latex(self, among: Collection[str] = (), width: int = WIDE) -> str:
         """Return statement and proof for a document with amsmath and amsthm.
 
         Parameters
         ----------
         among
             Names of theorems in the same document, which are referred to by number.
+        width
+            Characters beyond which formulas are broken into lines.
         """
-        return theorem_latex(self, among)
+        return theorem_latex(self, among, width)
