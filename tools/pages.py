@@ -54,6 +54,7 @@ class Run:
         language, body = found["language"], found["body"]
         if found["what"] == "file":
             Path(found["source"]).write_text(body, encoding="utf-8")
+            sys.modules.pop(Path(found["source"]).stem, None)  # another file of this name
         elif language == "python":
             self.printed[language] = self._python(body)
         elif language == "sh":

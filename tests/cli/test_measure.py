@@ -133,7 +133,7 @@ def test_interrupted_without_a_checkpoint_it_writes_one(
         out, err = capsys.readouterr()
         assert "3 draws of weights" in out
         assert err == f"Stopped after 3 draws: the same command with --checkpoint {name} goes on.\n"
-    monkeypatch.undo()
+    monkeypatch.setattr(Measurement, "run", unbroken)
     assert main(["measure", *SMALL, "--draws", "9", "--checkpoint", name]) == 0
     assert "9 draws of weights" in capsys.readouterr().out
 
