@@ -124,6 +124,8 @@ def test_commands_run(command: str, away: Path, capsys: pytest.CaptureFixture[st
     arguments = shlex.split(command)[1:]
     if arguments[0] == "check":
         arguments += ["--examples", "5"]
+    if arguments[0] in ("measure", "compare"):
+        arguments += ["--draws", "2", "--set", "n_blocks=2"]
     if arguments[0] == "predict" and "--context" not in arguments:
         arguments += ["--context", "32"]
     assert main(arguments) == 0, capsys.readouterr().err
