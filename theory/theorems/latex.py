@@ -190,9 +190,7 @@ def _uses(formula: sp.Expr, name: sp.Expr) -> bool:
     return bool(formula.has(name.func if isinstance(name, AppliedUndef) else name))
 
 
-def theorem_latex(
-    theorem: "Theorem", among: Collection[str] = (), width: int = WIDE
-) -> str:
+def theorem_latex(theorem: "Theorem", among: Collection[str] = (), width: int = WIDE) -> str:
     """Return a ``theorem`` environment, symbols and hypotheses included, and its ``proof``.
 
     Theorems ``among`` those of the same document are referred to by number, others by title.
