@@ -15,7 +15,7 @@ from ._options import DEFAULT_MODEL, AsJson, Changes, Context, PositionsChoice, 
 
 if TYPE_CHECKING:
     from ropeleak.spec import Stack
-    from ropeleak.sweeps.api import Progress, Sweep
+    from ropeleak.sweeps.api import Sweep, SweepProgress
 
 SweepMethod = Literal["predict", "uniform", "sampled", "measure"]
 
@@ -242,7 +242,7 @@ def how_to_go_on(running: "Sweep") -> str:
 
 
 @contextmanager
-def _bar(what: str) -> "Iterator[Callable[[Progress], None]]":
+def _bar(what: str) -> "Iterator[Callable[[SweepProgress], None]]":
     """Show how far the sweep is on standard error, where that is a terminal."""
     from rich.console import Console
     from rich.markup import escape
@@ -261,7 +261,7 @@ def _bar(what: str) -> "Iterator[Callable[[Progress], None]]":
     with Bar(*columns, TextColumn("{task.fields[state]}"), console=err, transient=True) as bar:
         task = bar.add_task(escape(what), total=None, state="")
 
-        def show(state: "Progress") -> None:
+        def show(state: "SweepProgress") -> None:
             told = [f"{state.done:,} of {state.total:,}", f"{sig(state.rate)} a second"]
             told.append(f"{duration(state.left)} left")
             if state.failed:

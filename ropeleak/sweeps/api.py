@@ -32,7 +32,7 @@ UNKNOWN_WIDTH = 8
 """Batches that are taken to run at the same time on an executor that does not say."""
 
 
-class Progress(NamedTuple):
+class SweepProgress(NamedTuple):
     """How far a sweep is.
 
     Attributes
@@ -66,7 +66,7 @@ def sweep(
     executor: Executor | None = None,
     workers: int | None = None,
     dask: str | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[SweepProgress], None] | None = None,
     **options: Any,
 ) -> xr.Dataset:
     """Predict or measure every combination of models and of the values of fields.
@@ -194,7 +194,7 @@ class Sweep:
         executor: Executor | None = None,
         workers: int | None = None,
         dask: str | None = None,
-        progress: Callable[[Progress], None] | None = None,
+        progress: Callable[[SweepProgress], None] | None = None,
     ) -> None:
         """Compute the points that are left; parameters and errors are those of `sweep`."""
         if sum(given is not None for given in (executor, workers, dask)) > 1:
@@ -253,7 +253,9 @@ class Sweep:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _saving(self, progress: Callable[[Progress], None] | None) -> Callable[[Finished], None]:
+    def _saving(
+        self, progress: Callable[[SweepProgress], None] | None
+    ) -> Callable[[Finished], None]:
         """Return what keeps finished points and tells how far the sweep is."""
         start, before = time.monotonic(), self.done
 
@@ -263,7 +265,7 @@ class Sweep:
                 failed = int(np.count_nonzero(self._store.status == FAILED))
                 done, total = self.done, self.grid.size
                 rate = (done - before) / max(time.monotonic() - start, 1e-9)
-                progress(Progress(done, failed, total, rate, (total - done) / rate))
+                progress(SweepProgress(done, failed, total, rate, (total - done) / rate))
 
         return save
 

@@ -12,7 +12,7 @@ from ropeleak import RopeleakError, sweep
 from ropeleak.catalog import load
 from ropeleak.cli import main
 from ropeleak.sweeps import cluster as cluster_module
-from ropeleak.sweeps.api import Progress
+from ropeleak.sweeps.api import SweepProgress
 from tests.sweeps.support import OVER, STACK, assert_same
 
 distributed = pytest.importorskip("distributed")
@@ -42,7 +42,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing(cluster: Any, tmp_path: Pat
     assert len(before) == 2
     told: list[int] = []
 
-    def kill(state: Progress) -> None:
+    def kill(state: SweepProgress) -> None:
         if not told:
             os.kill(before[0], signal.SIGKILL)
         told.append(state.done)
@@ -56,13 +56,13 @@ def test_a_worker_killed_in_the_middle_loses_nothing(cluster: Any, tmp_path: Pat
 def test_a_sweep_begun_elsewhere_goes_on_in_the_cluster(cluster: Any, tmp_path: Path) -> None:
     out = tmp_path / "a.nc"
 
-    def stop(state: Progress) -> None:
+    def stop(state: SweepProgress) -> None:
         if state.done > 50:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         sweep(MODEL, MANY, out=out, workers=1, progress=stop)
-    told: list[Progress] = []
+    told: list[SweepProgress] = []
     found = sweep(MODEL, MANY, out=out, dask=cluster.scheduler_address, progress=told.append)
     assert told[0].done > 50
     assert_same(found, sweep(MODEL, MANY, workers=1))

@@ -15,7 +15,7 @@ import xarray as xr
 import ropeleak.sweeps.execution as execution
 from ropeleak import RopeleakError, sweep
 from ropeleak.catalog import load
-from ropeleak.sweeps.api import Progress, Sweep
+from ropeleak.sweeps.api import Sweep, SweepProgress
 from ropeleak.sweeps.grid import make_grid
 from ropeleak.sweeps.labels import make_labels
 from ropeleak.sweeps.task import Finished, Task
@@ -58,7 +58,7 @@ def wait_until(true: Any, seconds: float = 120) -> None:
 @pytest.mark.parametrize("out", ["a.nc", "a.zarr"])
 def test_killed_at_any_moment_it_resumes_with_nothing_lost(out: str, unbroken: xr.Dataset) -> None:
     kept = Path("a.nc.part" if out == "a.nc" else "a.zarr/status")
-    done, told = 0, list[Progress]()
+    done, told = 0, list[SweepProgress]()
     for pause in (0.0, 0.7, 2.9):
         process = subprocess.Popen([*COMMAND, "--out", out], stdout=subprocess.PIPE)
         kill(process, kept, pause)
@@ -120,7 +120,7 @@ def test_a_killed_process_is_replaced(unbroken: xr.Dataset) -> None:
     killed: list[int] = []
     told: list[int] = []
 
-    def kill(state: Progress) -> None:
+    def kill(state: SweepProgress) -> None:
         told.append(state.done)
         if not killed and state.done > 20:
             killed.extend(children(os.getpid())[-1:])
@@ -176,7 +176,7 @@ class Broken(Executor):
 def test_a_broken_executor_keeps_what_is_finished() -> None:
     with pytest.raises(RopeleakError, match="the executor broke: gone"):
         sweep(STACK, OVER, out="a.nc", executor=Broken(BrokenExecutor("gone"), 2))
-    told: list[Progress] = []
+    told: list[SweepProgress] = []
     found = sweep(STACK, OVER, out="a.nc", workers=1, progress=told.append)
     assert told[0].done > 1
     assert_same(found, sweep(STACK, OVER, workers=1))

@@ -15,7 +15,7 @@ import xarray as xr
 import ropeleak.sweeps.execution as execution
 from ropeleak import RopeleakError, sweep
 from ropeleak.catalog import load
-from ropeleak.sweeps.api import Progress, Sweep
+from ropeleak.sweeps.api import Sweep, SweepProgress
 from ropeleak.sweeps.journal import MAGIC, Journal
 from ropeleak.sweeps.zarr_store import _run, chunk_shape
 from tests.sweeps.support import OVER, STACK, assert_same
@@ -29,8 +29,8 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execution, "LARGEST_BATCH", 1)
 
 
-def stop_after(points: int) -> Callable[[Progress], None]:
-    def stop(state: Progress) -> None:
+def stop_after(points: int) -> Callable[[SweepProgress], None]:
+    def stop(state: SweepProgress) -> None:
         if state.done >= points:
             raise KeyboardInterrupt
 
@@ -45,7 +45,7 @@ def interrupted(points: int, out: str, **options: Any) -> None:
 
 def computed(over: dict[str, Any], out: str, **options: Any) -> tuple[xr.Dataset, int]:
     """Return the dataset of a sweep that goes on, and how many points it computed."""
-    told: list[Progress] = []
+    told: list[SweepProgress] = []
     with Sweep(STACK, over, out=out, **options) as running:
         before = running.done
         running.run(workers=1, progress=told.append)
@@ -83,7 +83,7 @@ def test_more_values_and_models_are_added(out: str) -> None:
     assert count == 10
     assert_same(found, sweep(STACK, OVER, workers=1))
     both = [STACK, STACK.set("alpha", 0.1)]
-    told: list[Progress] = []
+    told: list[SweepProgress] = []
     found = sweep(both, OVER, out=out, workers=1, progress=told.append)
     assert told[0].done == 9 + 1
     assert_same(found, sweep(both, OVER, workers=1))

@@ -13,7 +13,7 @@ import ropeleak.sweeps.execution as execution
 from ropeleak import RopeleakError, Stack, measure, predict, sweep
 from ropeleak.results import Source
 from ropeleak.selection import at_position, headline
-from ropeleak.sweeps.api import Progress
+from ropeleak.sweeps.api import SweepProgress
 from ropeleak.sweeps.labels import SUMMARY
 from tests.sweeps.support import OVER, STACK, assert_same
 
@@ -154,7 +154,7 @@ def test_a_narrow_stand_in_is_measured() -> None:
 
 
 def test_progress_tells_what_failed_and_how_fast() -> None:
-    told: list[Progress] = []
+    told: list[SweepProgress] = []
     sweep(STACK, OVER, workers=1, progress=told.append)
     assert told[-1][:3] == (12, 3, 12)
     assert [state.done for state in told] == sorted(state.done for state in told)

@@ -69,7 +69,7 @@ def test_fresh_tokens_score_themselves_alone() -> None:
 def test_two_tokens_follow_by_hand() -> None:
     """Token 1 attends to itself with weight ``e/(e+1)`` in block 1."""
     score = score_maps(build("plain", 64))["score"].values[1]
-    own = np.e / (np.e + 1)
+    own = np.exp(1) / (np.exp(1) + 1)
     first, second = np.array([2.0, 0.0]), np.array([1 - own, 1 + own])
     cosine = first @ second / np.linalg.norm(first) / np.linalg.norm(second)
     assert score[1, 0] == pytest.approx(cosine)
