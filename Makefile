@@ -83,7 +83,7 @@ pictures: $(STAMP) ## draw the README's picture and those that tests compare fig
 paper: $(STAMP) ## build the paper (minutes, resumable) under out/paper; BUDGET=full for all draws
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m paper build --budget $(BUDGET) --tex $(TEX)
 
-reproduce: $(STAMP) ## everything in the paper at full budget (hours, resumable), with a manifest
+reproduce: $(STAMP) ## everything in the paper at full budget (ten minutes, resumable), with a manifest
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m paper reproduce
 
 lock: $(STAMP) ## resolve requirements.lock anew from pyproject.toml
