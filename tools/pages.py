@@ -7,6 +7,7 @@ what the commands above it do, ``<!-- output: ropeleak … -->`` what this comma
 Python after a comment ``<!-- file: my_rope.py -->`` is written into that file instead of being run.
 """
 
+import importlib
 import io
 import os
 import re
@@ -55,6 +56,7 @@ class Run:
         if found["what"] == "file":
             Path(found["source"]).write_text(body, encoding="utf-8")
             sys.modules.pop(Path(found["source"]).stem, None)  # another file of this name
+            importlib.invalidate_caches()
         elif language == "python":
             self.printed[language] = self._python(body)
         elif language == "sh":
