@@ -15,6 +15,8 @@ _TINY = 1e-300
 
 KINDS = ("zero", "mean")
 """Tokens at position 0 that are unlike content."""
+COMMON = {"q_diag": "q_common", "q_diag_se": "q_common_se", "Q": "Q_common", "Q_se": "Q_common_se"}
+"""What ``Q∅`` is called, by the name of what it is with content at position 0."""
 
 
 def with_own_common(
@@ -34,14 +36,10 @@ def with_own_common(
     if stack.bos.kind not in KINDS:
         return found
     ordinary = predict(stack.set("bos", "random"))
-    replaced = {
-        name.replace("q_diag", "q_common").replace("Q", "Q_common"): variable
-        for name, variable in ordinary.items()
-        if name in ("q_diag", "q_diag_se", "Q", "Q_se")
-    }
     found = found.copy()
-    for name, variable in replaced.items():
-        found[name] = found[name].copy(data=variable.values)
+    for name, common in COMMON.items():
+        if name in ordinary:
+            found[common] = found[common].copy(data=ordinary[name].values)
     shares = {"beacon": found["q_diag"] - found["q_common"]}
     if "beacon_se" in found:
         shares["beacon_se"] = (found["q_diag_se"] ** 2 + found["q_common_se"] ** 2) ** 0.5
