@@ -105,7 +105,9 @@ class Measurement:
         in_range("seed", seed, 0, 2**64 - 1)
         self.stack, self.moments = stack, Moments()
         self._full, self._controls = keep == "full", controls
-        self._plan = make_plan(stack, contents, seed, precision, parameter_free, controls)
+        self._plan = make_plan(
+            stack, contents, seed, precision, parameter_free=parameter_free, controls=controls
+        )
         self._identity: dict[str, Any] = {
             "stack": stack.model_dump(mode="json"), "contents": contents, "seed": seed,
             "keep": keep, "precision": precision, "parameter_free": parameter_free,

@@ -146,6 +146,7 @@ def make_plan(
     contents: int,
     seed: int,
     dtype: DTypeLike = np.float32,
+    *,
     parameter_free: bool = False,
     common: bool = True,
     controls: bool = True,

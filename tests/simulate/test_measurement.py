@@ -231,8 +231,11 @@ def test_without_controls_the_numbers_are_plain_means() -> None:
     drawn = list(samples(make_plan(STACK, 4, 0, controls=False), False, 0, 20, 1))
     assert not any(statistics(drawn[0])[name].any() for name in CONTROLS.values())
     result = measure(STACK, draws=20, contents=4, controls=False)
-    mean = np.mean([sample.k_diag for sample in drawn], axis=0)
-    np.testing.assert_allclose(result["k_diag"], mean, rtol=1e-12)
+    for name in ("k_diag", "q_common"):
+        mean = np.mean([getattr(sample, name) for sample in drawn], axis=0)
+        np.testing.assert_allclose(result[name], mean, rtol=1e-12)
+    measurement = Measurement(STACK, contents=4, controls=False)
+    assert not measurement._plan.sizes[0]["controls"]
     assert (measure(STACK, draws=20, contents=4)["k_diag"] != result["k_diag"])[:, 1:].any()
 
 
