@@ -26,6 +26,8 @@ _MOST_OFFSETS = 14
 class Places:
     """Positions among the nodes of a grid: some for every offset of a band.
 
+    What is read at them belongs to some blocks, the first dimension (B) of every array.
+
     Attributes
     ----------
     lower, upper, share
@@ -56,34 +58,34 @@ class Places:
         return cls(lower, upper, share, *flat, bool(share.any()))
 
     def rows(self, values: Array) -> Array:
-        """Return values (S, …) at the positions (O, N, …)."""
-        return self._of_each(values[self.lower], lambda: values[self.upper])
+        """Return values (B, S, …) at the positions (B, O, N, …)."""
+        return self._of_each(values[:, self.lower], lambda: values[:, self.upper])
 
     def own_rows(self, values: Array) -> Array:
-        """Return values that each offset has of its own (O, S, R) at the positions (O, N, R)."""
-        offset = np.arange(values.shape[0])[:, None]
-        return self._of_each(values[offset, self.lower], lambda: values[offset, self.upper])
+        """Return values that each offset has of its own (B, O, S, R) at the positions."""
+        offset = np.arange(values.shape[1])[:, None]
+        return self._of_each(values[:, offset, self.lower], lambda: values[:, offset, self.upper])
 
     def pairs(self, matrix: Array) -> Array:
-        """Return a matrix (S, S) at every two positions of an offset (O, N, N)."""
-        flat = self.rows(matrix).ravel()
-        below = flat.take(self.at_lower)
+        """Return matrices (B, S, S) at every two positions of an offset (B, O, N, N)."""
+        flat = self.rows(matrix).reshape(matrix.shape[0], -1)
+        below = flat.take(self.at_lower, axis=1)
         if self.between:
             share = self.share[:, None, :]
-            below += share * (flat.take(self.at_upper) - below)
+            below += share * (flat.take(self.at_upper, axis=1) - below)
         return below
 
     def own(self, rows: Array) -> Array:
-        """Return what `rows` of another `Places` of the band (O, N, S) have at one's own place."""
+        """Return what `rows` of another `Places` of the band have at one's own place (B, O, N)."""
 
         def column(at: Index) -> Array:
-            return np.take_along_axis(rows, at[:, :, None], axis=2)[:, :, 0]
+            return np.take_along_axis(rows, at[None, :, :, None], axis=3)[..., 0]
 
         return self._of_each(column(self.lower), lambda: column(self.upper))
 
     def _of_each(self, below: Array, above: Callable[[], Array]) -> Array:
         if self.between:
-            share = self.share.reshape(*self.share.shape, *[1] * (below.ndim - 2))
+            share = self.share.reshape(*self.share.shape, *[1] * (below.ndim - 3))
             below += share * (above() - below)
         return below
 

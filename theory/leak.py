@@ -7,6 +7,7 @@ first order, follows the weighted mean of the row's scores. Centring removes the
 equal offset ``Δ = i - j``.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,6 @@ from ropeleak.spec import Attention, Stack
 from .band import Band
 from .layer import Layer, band_share, rotations
 from .recursion import Block
-from .scores import Row
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -25,6 +25,8 @@ Index = NDArray[np.int64]
 _RANK = 8
 _SMALL_EIGENVALUE = 1e-3
 _TINY = 1e-300
+_ENTRIES = 1 << 14
+"""Entries of arrays of all the blocks that are worked on together."""
 
 
 @dataclass(frozen=True)
@@ -49,66 +51,127 @@ def widest_offset(stack: Stack, block: int) -> int:
     return min(limits)
 
 
-def leak(stack: Stack, band: Band, block: Block) -> Leak:
-    """Return the leak of one attention layer, for the residual stream that it reads.
+class Leaks:
+    """The leak of every block, in the order in which blocks are added.
+
+    Blocks whose layers are alike are worked on together, as many as fit into a core's cache.
+
+    Parameters
+    ----------
+    stack
+        The architecture.
+    bands
+        By their widest offset, see `widest_offset`.
+    """
+
+    def __init__(self, stack: Stack, bands: Mapping[int, Band]) -> None:
+        self._stack, self._bands = stack, bands
+        self._waiting: list[Block] = []
+        self._found: list[Leak] = []
+
+    def add(self, block: Block) -> None:
+        """Take one more block."""
+        self._waiting.append(block)
+        largest = max(band.centring.size + band.grid.context for band in self._bands.values())
+        size = max(block.row.mean.size, largest)
+        if len(self._waiting) * size >= _ENTRIES:
+            self._work_off()
+
+    def all(self) -> list[Leak]:
+        """Return the leaks of the blocks so far."""
+        self._work_off()
+        return list(self._found)
+
+    def _work_off(self) -> None:
+        alike: dict[int, list[Block]] = {}
+        for block in self._waiting:
+            alike.setdefault(id(block.layer), []).append(block)
+        found = {
+            block.index: leak
+            for blocks in alike.values()
+            for block, leak in zip(blocks, self._of(blocks), strict=True)
+        }
+        self._found += [found[block.index] for block in self._waiting]
+        self._waiting = []
+
+    def _of(self, blocks: list[Block]) -> list[Leak]:
+        band = self._bands[widest_offset(self._stack, blocks[0].index)]
+        return leaks(self._stack, band, blocks)
+
+
+def leaks(stack: Stack, band: Band, blocks: Sequence[Block]) -> list[Leak]:
+    """Return the leaks of attention layers of one kind, for the residual streams that they read.
 
     In chunked attention the band counts all pairs at its offsets, also those that the chunk
     hides.
     """
     if not band.entries.any():
-        return Leak(0.0, 0.0, 0.0)
-    layer, row, before = block.layer, block.row, block.before
-    at = np.ix_(band.index, band.index)
-    diag = before.same.diag[band.index]
+        return [Leak(0.0, 0.0, 0.0)] * len(blocks)
+    layer, kept = blocks[0].layer, band.index
+    at = np.ix_(kept, kept)
+    diag = np.array([block.before.same.diag[kept] for block in blocks])
     norm = np.ones_like(diag)
     if layer.attention.qk_norm != "none" or stack.norm.before_branch:
         norm = 1 / np.sqrt(diag + (stack.norm.eps if stack.norm.before_branch else _TINY))
-    both = np.outer(norm, norm)
-    alike = before.other["bos"].pairs[at] * both
-    sigma = row.score_std[band.index] / np.sqrt(np.maximum(diag * norm**2, _TINY))
-    scores = alike * np.outer(sigma, sigma)
+    both = _outer(norm)
+    alike = np.array([block.before.other["bos"].pairs[at] for block in blocks]) * both
+    score_std = np.array([block.row.score_std[kept] for block in blocks])
+    sigma = score_std / np.sqrt(np.maximum(diag * norm**2, _TINY))
+    scores = alike * _outer(sigma)
 
     values, vectors = _largest(alike)
-    follows = _row_means(band, layer, row, vectors)  # of ln Z, by eigenvector and rotation
+    follows = _row_means(band, layer, blocks, vectors)  # of ln Z, by eigenvector and rotation
     fluctuation = _inner(layer, follows, values) * scores
     turns = np.outer(layer.frequencies, band.offsets)
     cosine, sine = np.cos(turns) * layer.share[:, None], np.sin(turns) * layer.share[:, None]
-    flat = follows.reshape(-1, layer.frequencies.size)
-    heard = (cosine.T @ flat.real.T + sine.T @ flat.imag.T).reshape(-1, *vectors.shape)
+    heard = np.moveaxis(follows.real @ cosine + follows.imag @ sine, -1, 1)
 
     at_query = band.query.pairs(scores)
     at_query *= band.centring
-    followed = at_query @ band.key.rows(vectors * values)
-    mask = float(np.vdot(band.of_queries, fluctuation))
-    residual = float(np.vdot(at_query, band.key.pairs(alike)))
-    cross = float(np.vdot(followed, band.query.own_rows(heard)))
-    log_z = row.moments.log_z
-    mean_score = np.zeros(band.query.lower.shape)
+    followed = at_query @ band.key.rows(vectors * values[:, None, :])
+    mask = np.einsum("sm,bsm->b", band.of_queries, fluctuation)
+    residual = np.einsum("bonm,bonm->b", at_query, band.key.pairs(alike))
+    cross = np.einsum("bonr,bonr->b", followed, band.query.own_rows(heard))
+    log_z = np.array([block.row.moments.log_z for block in blocks])
+    mean_score = np.zeros((len(blocks), *band.query.lower.shape))
     if layer.attention.alignment:
-        aligned = layer.attention.alignment * sigma / max(stack.score_std(block.index), _TINY)
-        same = band.query.rows(before.same.pairs[at] * both)
+        drawn = np.array([max(stack.score_std(block.index), _TINY) for block in blocks])
+        aligned = layer.attention.alignment * sigma / drawn[:, None]
+        pairs = np.array([block.before.same.pairs[at] for block in blocks])
         turned = band.query.rows(aligned) * cosine.sum(0)[:, None]
-        mean_score += turned * band.key.own(same)
-    if row.shift is not None:
-        scale = band.query.rows(row.scale[band.index])
-        towards = row.shift.towards[band.index]
-        mean_score += (
-            _sink_turn(stack, layer, band.offsets)[:, None] * scale * band.key.rows(towards)
-        )
-        size = max(row.inverse[0], _TINY) ** -2
-        noise = row.shift.unit * (alike / size - np.outer(towards, towards))
-        read = band.centring * band.key.pairs(noise)
-        residual += float(np.einsum("onm,on,om->", read, scale, scale))
+        mean_score += turned * band.key.own(band.query.rows(pairs * both))
+    if blocks[0].row.shift is not None:
+        shifts = [block.row.shift for block in blocks if block.row.shift is not None]
+        scale = band.query.rows(np.array([block.row.scale[kept] for block in blocks]))
+        towards = np.array([shift.towards[kept] for shift in shifts])
+        turned = _sink_turn(stack, layer, band.offsets)[:, None] * scale
+        mean_score += turned * band.key.rows(towards)
+        first = np.array([max(block.row.inverse[0], _TINY) for block in blocks])
+        unit = np.array([shift.unit for shift in shifts])
+        apart = alike * first[:, None, None] ** 2 - _outer(towards)
+        read = band.centring * band.key.pairs(unit[:, None, None] * apart)
+        residual += np.einsum("bonm,bon,bom->b", read, scale, scale)
     if mean_score.any():
         residual += _covariance(band, mean_score, mean_score)
-        cross += _covariance(band, mean_score, band.query.rows(log_z[band.index]))
+        cross += _covariance(band, mean_score, band.query.rows(log_z[:, kept]))
     mask += _spread_of_mean(band, layer.attention, log_z)
-    return Leak(max(mask, 0.0), max(residual, 0.0), cross)
+    return [
+        Leak(*row)
+        for row in zip(
+            np.maximum(mask, 0.0).tolist(), np.maximum(residual, 0.0).tolist(), cross.tolist(),
+            strict=True,
+        )
+    ]  # fmt: skip
 
 
-def _covariance(band: Band, x: Array, y: Array) -> float:
-    """Return the mean over the band of what centring leaves of a product of entries (O, N)."""
-    return float(np.einsum("onm,on,om->", band.centring, x, y))
+def _outer(rows: Array) -> Array:
+    """Return the products of every two entries of a row (B, S, S)."""
+    return np.asarray(rows[:, :, None] * rows[:, None, :])
+
+
+def _covariance(band: Band, x: Array, y: Array) -> Array:
+    """Return the mean over the band of what centring leaves of a product of entries (B, O, N)."""
+    return np.asarray(np.einsum("onm,bon,bom->b", band.centring, x, y))
 
 
 def _sink_turn(stack: Stack, layer: Layer, offsets: Index) -> Array:
@@ -118,46 +181,64 @@ def _sink_turn(stack: Stack, layer: Layer, offsets: Index) -> Array:
     return np.asarray(layer.attention.sink_bias * slow)
 
 
-def _largest(matrix: Array) -> tuple[Array, Array]:
-    """Return the eigenvalues (r,) and eigenvectors (S, r) that make up a symmetric matrix."""
-    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
-    order = np.argsort(-np.abs(values))[:_RANK]
-    keep = order[np.abs(values[order]) >= _SMALL_EIGENVALUE * np.abs(values).max()]
-    return values[keep], vectors[:, keep]
+def _largest(matrices: Array) -> tuple[Array, Array]:
+    """Return eigenvalues (B, r) and eigenvectors (B, S, r) that make up symmetric matrices.
+
+    Small eigenvalues are 0.
+    """
+    values, vectors = np.linalg.eigh((matrices + matrices.swapaxes(1, 2)) / 2)
+    order = np.argsort(-np.abs(values), axis=1)[:, :_RANK]
+    values = np.take_along_axis(values, order, axis=1)
+    size = np.abs(values)
+    values[size < _SMALL_EIGENVALUE * size[:, :1]] = 0.0
+    rank = max(int((values != 0).any(0).sum()), 1)
+    found = np.take_along_axis(vectors, order[:, None, :rank], axis=2)
+    return values[:, :rank], found
 
 
-def _row_means(band: Band, layer: Layer, row: Row, vectors: Array) -> NDArray[np.complex128]:
-    """Return ``Σ_j a_ij e^{iθ(i-j)} v_r(j)``, shape (S, r, P); zero without a denominator."""
-    rank, turns = vectors.shape[1], layer.frequencies.size
-    if layer.attention.softmax.kind == "sigmoid" or not rank:
-        return np.zeros((band.index.size, rank, turns), dtype=complex)
+def _row_means(
+    band: Band, layer: Layer, blocks: Sequence[Block], vectors: Array
+) -> NDArray[np.complex128]:
+    """Return ``Σ_j a_ij e^{iθ(i-j)} v_r(j)``, (B, S, r, P); zero without a denominator."""
+    b, s, rank = vectors.shape
+    turns = layer.frequencies.size
+    if layer.attention.softmax.kind == "sigmoid":
+        return np.zeros((b, s, rank, turns), dtype=complex)
     turn = layer.turns
-    turned = (turn.conj() * layer.smear)[:, None, :] * (band.refine @ vectors)[:, :, None]
-    flat = turned.reshape(band.grid.size, -1)
-    weights = row.weights[band.index]
+    turned = (turn.conj() * layer.smear)[:, None, :] * (band.refine @ vectors)[..., None]
+    flat = turned.reshape(b, band.grid.size, -1)
+    weights = np.array([block.row.weights[band.index] for block in blocks])
     means = weights @ flat.real + 1j * (weights @ flat.imag)
-    return np.asarray(means.reshape(-1, rank, turns) * turn[band.index, None, :])
+    return np.asarray(means.reshape(b, s, rank, turns) * turn[band.index, None, :])
 
 
 def _inner(layer: Layer, follows: NDArray[np.complex128], values: Array) -> Array:
-    """Return the covariance of ``ln Z_i`` and ``ln Z_i'`` less the factor of the queries (G, G)."""
-    parts = np.concatenate([follows.real, follows.imag], axis=1)
-    weighted = parts * np.outer(np.tile(values, 2), layer.share)
-    g = follows.shape[0]
-    return np.asarray(weighted.reshape(g, -1) @ parts.reshape(g, -1).T)
+    """Return covariances of ``ln Z_i`` and ``ln Z_i'`` less the factor of the queries (B, S, S)."""
+    parts = np.concatenate([follows.real, follows.imag], axis=2)
+    weighted = parts * (np.concatenate([values, values], axis=1)[..., None] * layer.share)[:, None]
+    b, s = follows.shape[:2]
+    return np.asarray(weighted.reshape(b, s, -1) @ parts.reshape(b, s, -1).swapaxes(1, 2))
 
 
-def _spread_of_mean(band: Band, attention: Attention, log_z: Array) -> float:
-    """Return the centred mean square of ``E ln Z`` over the whole band, every offset counted."""
+def _spread_of_mean(band: Band, attention: Attention, log_z: Array) -> Array:
+    """Return the centred mean square of ``E ln Z`` (B, G) over the whole band, (B,).
+
+    Every offset counts.
+    """
     grid, queries = band.grid, band.queries
     every = np.arange(grid.context)
     log_n = np.log(attention.key_range(every, grid.context).n_keys)
-    everywhere = log_n + np.interp(every, grid.nodes, log_z - log_n[grid.nodes])
-    everywhere -= everywhere.mean()
+    above = log_z - log_n[grid.nodes]
+    everywhere = log_n + np.array([np.interp(every, grid.nodes, row) for row in above])
+    everywhere -= everywhere.mean(1, keepdims=True)
     counted = band.entries
     offsets = np.arange(1, counted.size + 1)
-    sums, squares = (np.append(0.0, np.cumsum(everywhere**power)) for power in (1, 2))
-    mean = (sums[-1] - sums[offsets]) / (grid.context - offsets)
+    sums, squares = np.zeros((2, log_z.shape[0], grid.context + 1))
+    np.cumsum(everywhere, axis=1, out=sums[:, 1:])
+    np.cumsum(everywhere**2, axis=1, out=squares[:, 1:])
+    mean = (sums[:, -1:] - sums[:, offsets]) / (grid.context - offsets)
     start = np.minimum(np.maximum(offsets, queries.start), queries.stop)
-    first, second = sums[queries.stop] - sums[start], squares[queries.stop] - squares[start]
-    return float((second - 2 * mean * first + counted * mean**2).sum() / counted.sum())
+    stop = slice(queries.stop, queries.stop + 1)
+    first, second = sums[:, stop] - sums[:, start], squares[:, stop] - squares[:, start]
+    spread = second - 2 * mean * first + counted * mean**2
+    return np.asarray(spread.sum(1) / counted.sum())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ropeleak.spec import Stack
 
 from .band import make_band
-from .leak import Leak, leak, widest_offset
+from .leak import Leak, Leaks, widest_offset
 from .mean_field import choose_grid
 from .recursion import initial_state, run
 
@@ -18,8 +18,8 @@ def leak_parts(stack: Stack, queries: Sequence[range]) -> list[list[Leak]]:
     grid = choose_grid(stack, "auto")
     widths = {widest_offset(stack, block) for block in range(stack.n_blocks)}
     bands = [{w: make_band(grid, w, counted) for w in widths} for counted in queries]
-    blocks = list(run(stack, grid, initial_state(stack, grid)))
-    return [
-        [leak(stack, of_width[widest_offset(stack, block.index)], block) for block in blocks]
-        for of_width in bands
-    ]
+    found = [Leaks(stack, of_width) for of_width in bands]
+    for block in run(stack, grid, initial_state(stack, grid)):
+        for leaks in found:
+            leaks.add(block)
+    return [leaks.all() for leaks in found]

@@ -12,7 +12,7 @@ from ropeleak.spec import Stack
 
 from .band import make_band
 from .grid import Grid, dense_grid, log_grid
-from .leak import leak, widest_offset
+from .leak import Leaks, widest_offset
 from .memory import check_memory
 from .provenance import attributes
 from .reach import reaches
@@ -85,7 +85,7 @@ def predict(
         w: make_band(grid, w) for w in {widest_offset(stack, b) for b in range(stack.n_blocks)}
     }
 
-    record = Recorder()
+    record, leaks = Recorder(), Leaks(stack, bands)
     largest = 0.0
     for step in steps:
         fingerprint = np.maximum(step.q_diag - step.q_common, 0.0) * stack.bos.is_constant
@@ -101,18 +101,19 @@ def predict(
         if step.block is None or step.rows is None:
             continue
         index, rows = step.block.index, step.rows
-        found = leak(stack, bands[widest_offset(stack, index)], step.block)
+        leaks.add(step.block)
         record.add(
-            log_z=rows.moments.log_z,
-            sink=rows.sink,
-            sink_excess=rows.sink * rows.n_keys,
-            leak_mask=np.sqrt(found.mask),
-            leak_residual=np.sqrt(found.residual),
-            leak_total=np.sqrt(max(found.total, 0.0)),
+            log_z=rows.moments.log_z, sink=rows.sink, sink_excess=rows.sink * rows.n_keys
         )
         if progress is not None:
             progress(index + 1)
         largest = max(largest, float(step.block.row.score_std.max()))
+    for found in leaks.all():
+        record.add(
+            leak_mask=np.sqrt(found.mask),
+            leak_residual=np.sqrt(found.residual),
+            leak_total=np.sqrt(max(found.total, 0.0)),
+        )
     values = {**record.arrays(), "reach": np.array(reaches(stack), dtype=float)}
     beyond = nodes[None, :] > values["reach"][:, None]
     values["beacon"] = np.where(beyond, 0.0, values["beacon"])

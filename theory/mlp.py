@@ -6,7 +6,7 @@ finite width the overlap ``c`` of a pair varies with variance ``V``, and the mea
 of their variance, and the spread that heads, hidden units and the blocks before have left.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,8 @@ _CONSTANT = 1e-4
 """Pre-activation variances that differ by less than this are taken as one."""
 _LEAST_GAIN = 1e-100
 """What is written with less than this is taken as nothing."""
+_ENTRIES = 1 << 12
+"""Entries whose powers are worked out together."""
 
 
 @dataclass(frozen=True)
@@ -49,39 +51,41 @@ class Kernel:
     offset: float | None
     routing: tuple[float, ...]
 
-    def between(self, rows: slice, columns: slice) -> list[Array]:
-        """Return the coefficients for pairs of tokens, (R, C) each, or (1, 1) if all are alike."""
+    def between(self, rows: slice, columns: slice) -> Array:
+        """Return the coefficients for pairs of tokens (K, R, C), or (K, 1, 1) if all are alike."""
         rows, columns = (slice(None) if self.size.size == 1 else x for x in (rows, columns))
         left = self.hermite[:, rows, None], self.size[rows, None]
         right = self.hermite[:, None, columns], self.size[None, columns]
         return self._product(left, right)
 
-    def own(self) -> list[Array]:
-        """Return the coefficients for two tokens like each one, (N,) or (1,) each."""
+    def own(self) -> Array:
+        """Return the coefficients for two tokens like each one, (K, N) or (K, 1)."""
         return self._product((self.hermite, self.size), (self.hermite, self.size))
 
     def variance(self) -> Array:
         """Return the variance that the MLP writes for every token, (N,) or (1,)."""
-        return np.asarray(sum(self.own()))
+        return np.asarray(self.own().sum(0))
 
-    def _product(self, left: tuple[Array, Array], right: tuple[Array, Array]) -> list[Array]:
-        kernel = [self.gain * a * b for a, b in zip(left[0], right[0], strict=True)]
-        zero = np.zeros_like(kernel[0])
+    def _product(self, left: tuple[Array, Array], right: tuple[Array, Array]) -> Array:
+        kernel = self.gain * left[0] * right[0]
         if self.offset is not None:
             partner = np.sqrt(left[1] * right[1])
-            kernel = [
-                self.offset**2 * low + partner * high
-                for low, high in zip([*kernel, zero], [zero, *kernel], strict=True)
-            ]
-        product = [zero] * (len(kernel) + len(self.routing) - 1)
-        for k, coefficient in enumerate(kernel):
-            for r, share in enumerate(self.routing):
-                product[k + r] = product[k + r] + share * coefficient
-        whole = np.abs(sum(product)).max()
-        while len(product) > 3 and np.abs(product[-1]).max() < _NEGLIGIBLE * whole:
-            last = product.pop()
-            product[-1] = product[-1] + last
-        return product
+            kernel = _times(kernel, (self.offset**2, partner))
+        if self.routing != (1.0,):
+            kernel = _times(kernel, self.routing)
+        tails = np.cumsum(kernel[::-1], axis=0)[::-1]
+        size = np.abs(tails).max(axis=tuple(range(1, tails.ndim)))
+        least = min(3, len(kernel))
+        kept = least + int((size[least:] >= _NEGLIGIBLE * size[0]).sum())
+        return np.concatenate([kernel[: kept - 1], tails[kept - 1 : kept]])
+
+
+def _times(polynomial: Array, factor: Sequence[Array | float]) -> Array:
+    """Return the product of two polynomials, the first of coefficients (K, …)."""
+    product = np.zeros((len(polynomial) + len(factor) - 1, *polynomial.shape[1:]))
+    for power, coefficient in enumerate(factor):
+        product[power : power + len(polynomial)] += coefficient * polynomial
+    return product
 
 
 def mlp_kernel(stack: Stack, block: int, variance: Array) -> Kernel:
@@ -102,8 +106,8 @@ def mlp_kernel(stack: Stack, block: int, variance: Array) -> Kernel:
     )
 
 
-def horner(polynomial: list[Array], c: Array) -> Array:
-    """Return a polynomial at ``c`` (R, C)."""
+def horner(polynomial: Array, c: Array) -> Array:
+    """Return a polynomial of coefficients (K, R, C) at ``c`` (R, C)."""
     value = np.multiply(polynomial[-1], c)
     for coefficient in polynomial[-2:0:-1]:
         if coefficient.any():  # half of an odd or even activation's vanish
@@ -113,12 +117,13 @@ def horner(polynomial: list[Array], c: Array) -> Array:
     return value
 
 
-def evaluate(polynomial: list[Array], c: Array) -> tuple[Array, Array, Array]:
-    """Return a polynomial and its first two derivatives at ``c`` (G, G), by Horner's rule."""
-    *lower, highest = polynomial
-    value, first = highest * c + lower[-1], np.broadcast_to(highest, c.shape).copy()
-    second = np.zeros_like(c)
-    for coefficient in lower[-2::-1]:
+def evaluate(polynomial: Array, c: Array) -> tuple[Array, Array, Array]:
+    """Return a polynomial and its first two derivatives at ``c`` (…, G, G)."""
+    if polynomial[0].size == 1:
+        return _evaluate_alike(polynomial.ravel(), c)
+    value, first = polynomial[-1] * c + polynomial[-2], np.broadcast_to(polynomial[-1], c.shape)
+    first, second = first.copy(), np.zeros_like(c)
+    for coefficient in polynomial[-3::-1]:
         second *= c
         second += first
         first *= c
@@ -126,6 +131,24 @@ def evaluate(polynomial: list[Array], c: Array) -> tuple[Array, Array, Array]:
         value *= c
         value += coefficient
     second *= 2
+    return value, first, second
+
+
+def _evaluate_alike(polynomial: Array, c: Array) -> tuple[Array, Array, Array]:
+    """Return what `evaluate` does where all coefficients (K,) are the same for all entries."""
+    degree = np.arange(polynomial.size)
+    derivatives = np.zeros((3, polynomial.size))
+    derivatives[0] = polynomial
+    derivatives[1, :-1] = (degree * polynomial)[1:]
+    derivatives[2, :-2] = (degree * (degree - 1) * polynomial)[2:]
+    flat, found = c.ravel(), np.empty((3, c.size))
+    for start in range(0, c.size, _ENTRIES):
+        part = slice(start, start + _ENTRIES)
+        powers = np.ones((polynomial.size, flat[part].size))
+        for lower, power in zip(powers, powers[1:], strict=False):
+            np.multiply(lower, flat[part], out=power)
+        found[:, part] = derivatives @ powers
+    value, first, second = found.reshape(3, *c.shape)
     return value, first, second
 
 
@@ -156,37 +179,38 @@ def mlp_branch(
     twice = 2 * np.outer(stream, stream)
     chance = np.outer(variance, variance) / stack.d_model
 
-    def apply(pairs: Array, spread: Array) -> tuple[Array, Array]:
-        c = np.clip(pairs * scale, -1.0, 1.0)
-        value, slope, curvature = evaluate(polynomial, c)
-        total = spread + chance
-        varies = np.clip(total * scale * scale, 0.0, 1 - c * c)
-        curvature *= varies
-        value += curvature / 2
-        # the input's own variation passes on, in step with the stream that the branch is added to:
-        # (f² slope + rms²)² - rms⁴ = f⁴ slope (slope + 2 rms²/f²), and f⁴ is left to the gain f
-        slope *= scale
-        carried = np.maximum(slope * (slope + twice), 0.0) * total
-        return value, carried + fresh
+    kernels = [u.same, *u.other.values()]
+    c = np.array([q.pairs for q in kernels])
+    c *= scale
+    np.clip(c, -1.0, 1.0, out=c)
+    values, slopes, curvatures = evaluate(polynomial, c)
+    total = np.array([q.spread for q in kernels])
+    total += chance
+    curvatures *= np.clip(total * scale * scale, 0.0, 1 - c * c)
+    values += curvatures / 2
+    # the input's own variation passes on, in step with the stream that the branch is added to:
+    # (f² slope + rms²)² - rms⁴ = f⁴ slope (slope + 2 rms²/f²), and f⁴ is left to the gain f
+    slopes *= scale
+    spreads = np.maximum(slopes * (slopes + twice), 0.0)
+    spreads *= total
+    spreads += fresh
 
-    def other(q: OtherContent) -> OtherContent:
-        pairs, spread = apply(q.pairs, q.spread)
+    def other(q: OtherContent, c: Array, pairs: Array, spread: Array) -> OtherContent:
         for k, l in q.anchors:
-            c = float(np.clip(q.pairs[k, l] * scale[k, l], -1.0, 1.0))
-            if c > 1 - 1e-9:
+            if c[k, l] > 1 - 1e-9:
                 pairs[k, l], spread[k, l] = np.sqrt(diag[k] * diag[l]), 0.0
         return OtherContent(pairs, spread, q.anchors)
 
-    pairs, spread = apply(u.same.pairs, u.same.spread)
-    same = SameContent(pairs, diag, spread, _near(kernel, u.same))
-    return State(same, {name: other(q) for name, q in u.other.items()})
+    same = SameContent(values[0], diag, spreads[0], _near(kernel, u.same))
+    others = zip(u.other.items(), c[1:], values[1:], spreads[1:], strict=True)
+    return State(same, {name: other(q, *found) for (name, q), *found in others})
 
 
 def _near(kernel: Kernel, same: SameContent) -> Array:
     """Return the ridge that the MLP writes (G, B)."""
     if not same.near.size:
         return same.near
-    polynomial = [coefficient[:, None] for coefficient in kernel.own()]
+    polynomial = kernel.own()[..., None]
     size = np.maximum(same.diag, 1e-300)
     smooth = (np.diag(same.pairs) / size)[:, None]
     c = np.clip(smooth + same.near / size[:, None], -1.0, 1.0)

@@ -274,7 +274,8 @@ class Step:
                 c = (stream if self.parallel else after) * self.correlate[columns]
                 c *= self.correlate[rows, None]
                 np.clip(c, -1.0, 1.0, out=c)
-                branch = horner(everywhere or self.kernel.between(rows, columns), c)
+                between = self.kernel.between(rows, columns) if everywhere is None else everywhere
+                branch = horner(between, c)
                 after = self.mlp.apply(name, after, branch, rows)
             kernel[rows, columns] = after
             if not lower:
