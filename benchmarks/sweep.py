@@ -19,33 +19,36 @@ from .tables import print_table
 CONTEXT, BLOCKS = 128, 12
 WANTED = 200
 """Points a second that two cores should do."""
-OVER = {"rope.base": "1e4:1e6:log:20", "init.score_std": "0.2:1.6:lin:20"}
 
 
 class Case(NamedTuple):
-    """One sweep: what an MLP is, how positions are chosen, and where points are kept."""
+    """One sweep: what an MLP is, how positions are chosen, where points are kept, and how many."""
 
     mlp: str
     options: dict[str, Any]
     suffix: str = ".nc"
+    side: int = 20
 
 
 CASES = (
-    Case("plain", {}),
+    Case("plain", {}, side=100),
+    Case("gated", {}, side=60),
+    Case("none", {}, side=60),
+    Case("none", {}, ".zarr", side=60),
     Case("plain", {"positions": "grid"}),
-    Case("none", {}),
-    Case("none", {"positions": "grid"}),
-    Case("none", {"positions": "grid"}, ".zarr"),
+    Case("plain", {"positions": "auto"}),
     Case("plain", {"method": "uniform"}),
 )
+"""The first is of 10 000 points, beside which the start of the processes counts for little."""
 
 
 def measure(case: Case, workers: int) -> tuple[float, float]:
     """Return points a second, and seconds of processors that a point takes."""
+    over = {"rope.base": f"1e4:1e6:log:{case.side}", "init.score_std": f"0.2:1.6:lin:{case.side}"}
     stack = Stack.build(context=CONTEXT, n_blocks=BLOCKS, mlp={"kind": case.mlp})
     with tempfile.TemporaryDirectory() as folder:
         before, start = os.times(), time.perf_counter()
-        found = sweep(stack, OVER, out=Path(folder, f"a{case.suffix}"), workers=workers,
+        found = sweep(stack, over, out=Path(folder, f"a{case.suffix}"), workers=workers,
                       **case.options)  # fmt: skip
         seconds, after = time.perf_counter() - start, os.times()
     cpu = sum(getattr(after, name) - getattr(before, name)
@@ -61,8 +64,8 @@ def run() -> None:
     for case in CASES:
         rate, cpu = measure(case, workers)
         told = ", ".join(f"{name} {value}" for name, value in case.options.items())
-        rows.append((f"MLP {case.mlp}; {told or 'as predict'}", case.suffix, f"{rate:.0f}",
-                     f"{1e3 * cpu:.1f}", f"{workers / cpu:.0f}"))  # fmt: skip
-    headers = ("sweep", "kept in", "points a second", "CPU ms a point", "points a second if idle")
+        rows.append((f"MLP {case.mlp}{told and f'; {told}'}", case.suffix, f"{case.side**2:,}",
+                     f"{rate:.0f}", f"{1e3 * cpu:.1f}", f"{workers / cpu:.0f}"))  # fmt: skip
+    headers = ("sweep", "kept in", "points", "a second", "CPU ms a point", "a second if idle")
     title = f"sweep, context {CONTEXT}, {BLOCKS} blocks, {workers} processes ({WANTED} wanted)"
     print_table(title, headers, rows)

@@ -5,7 +5,7 @@ The names are the contract: theory and Monte Carlo return the same variables.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -81,6 +81,25 @@ COORDINATES = {
     "query": ("tokens", "query position"),
     "key": ("tokens", "key position"),
 }
+
+
+class Unlabelled(NamedTuple):
+    """The arguments of `dataset`: labels cost more than what some numbers take to compute."""
+
+    variables: Mapping[str, NDArray[np.float64]]
+    n_blocks: int
+    positions: NDArray[np.int64]
+    attrs: Mapping[str, str | int | float]
+
+    @classmethod
+    def of(cls, found: xr.Dataset) -> "Unlabelled":
+        """Return the numbers of a dataset."""
+        values = {str(name): np.asarray(found[name].values) for name in found.data_vars}
+        return cls(values, found.sizes["block"], np.asarray(found["query"].values), found.attrs)
+
+    def dataset(self) -> xr.Dataset:
+        """Return the labelled dataset."""
+        return dataset(*self)
 
 
 def dataset(

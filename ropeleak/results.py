@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Source = Union[Stack, str, "os.PathLike[str]", Mapping[str, Any]]
 Keep = Literal["summary", "full"]
-Positions = Literal["auto", "dense", "grid"]
+Positions = Literal["auto", "dense", "grid", "coarse"]
 Method = Literal["mean-field", "uniform", "sampled"]
 
 _REQUIRED = ("leak_mask", "leak_residual", "leak_total", "beacon", "k_diag")
@@ -79,8 +79,8 @@ def predict(
     keep
         ``"full"`` adds the matrices ``K``, ``Q`` and ``Q_common``, shape ``(L+1, T, T)``.
     positions
-        ``"dense"`` computes every position, ``"grid"`` a log-spaced selection of them;
-        ``"auto"`` is dense while that is quick.
+        ``"dense"`` computes every position, ``"grid"`` a log-spaced selection of them, ``"coarse"``
+        about half as many; ``"auto"`` is dense while that is quick.
     method
         ``"mean-field"`` is the closed recursion, ``"uniform"`` its limit of small scores,
         ``"sampled"`` draws heads at random, which is slower and has standard errors

@@ -57,9 +57,9 @@ def hermite_coefficients(
     z, weight, basis = _hermite_basis(order)
     p = np.atleast_1d(np.asarray(variance, dtype=float))
     phi = ACTIVATIONS[activation](np.sqrt(p)[:, None] * z, scale)
-    alpha = (phi * weight) @ basis.T
-    total = (phi**2) @ weight
-    rest = np.maximum(total - (alpha[:, :-1] ** 2).sum(1), 0.0)
+    alpha = ((phi * weight)[:, None, :] @ basis.T)[:, 0]  # each as if it were alone
+    total = np.vecdot(phi**2, weight)
+    rest = np.maximum(total - np.vecdot(alpha[:, :-1], alpha[:, :-1]), 0.0)
     alpha[:, -1] = np.sqrt(rest)
     alpha[np.abs(alpha) < _ROUNDING * np.abs(alpha).max()] = 0.0
     return np.ascontiguousarray(alpha.T)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ropeleak.spec import Attention
 
+from .axes import times, turned
 from .grid import Grid
 
 Array = NDArray[np.float64]
@@ -62,22 +63,22 @@ class Averaging:
         mass
             (G,)
         """
-        weighted = excess * mass
-        to_stop = excess @ (self._to_stop * weighted).T  # (i, j): keys before the end of j's
+        weighted = excess * mass[..., None, :]
+        to_stop = excess @ turned(self._to_stop * weighted)  # (i, j): keys before the end of j's
         later = to_stop
         if self._to_first is not None:
-            later = to_stop - (self._to_first * weighted) @ excess.T
+            later = to_stop - (self._to_first * weighted) @ turned(excess)
             if self._to_sinks is None:
                 later = np.where(self._touch, later, 0.0)
             else:
-                sinks = (self._to_sinks * weighted) @ excess.T
+                sinks = (self._to_sinks * weighted) @ turned(excess)
                 apart = np.where(self._early, to_stop, sinks)
                 later = np.where(self._touch, later + sinks, apart)
-        return np.where(self._lower, later, later.T) * self._share
+        return np.where(self._lower, later, turned(later)) * self._share
 
     def repeated(self, excess: Array, mass: Array) -> Array:
         """Return ``Σ_k a_ik² mass_k`` (G,)."""
-        return np.asarray((self.mean * excess**2) @ mass / self.n_keys)
+        return times(self.mean * excess**2, mass) / self.n_keys
 
     @cached_property
     def _lower(self) -> NDArray[np.bool_]:

@@ -11,15 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from .grid import EXACT, Grid, log_nodes
+from .grid import Grid, Resolution, log_nodes
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 _EXACT_BAND = 96
 """Up to this context every entry of the band is summed; beyond, offsets and rows are sampled."""
-_KEY_RATIO = 1.1
-_MOST_OFFSETS = 14
 
 
 @dataclass(frozen=True)
@@ -132,20 +130,21 @@ def make_band(grid: Grid, widest: int, queries: range | None = None) -> Band:
 
     All queries count unless some are given.
     """
-    return _band(grid.nodes.tobytes(), grid.context, widest, queries or range(grid.context))
+    queries = queries or range(grid.context)
+    return _band(grid.nodes.tobytes(), grid.context, grid.resolution, widest, queries)
 
 
 @lru_cache(maxsize=8)
-def _band(nodes: bytes, context: int, widest: int, queries: range) -> Band:
-    grid = Grid(np.frombuffer(nodes, dtype=np.int64), context)
+def _band(nodes: bytes, context: int, resolution: Resolution, widest: int, queries: range) -> Band:
+    grid = Grid(np.frombuffer(nodes, dtype=np.int64), context, resolution)
     kept = np.arange(grid.size)
     offsets = np.arange(1, min(widest, queries.stop - 1) + 1)
     if context > _EXACT_BAND:
-        near = np.arange(min(EXACT // 2, context))
-        wanted = np.union1d(near, log_nodes(0, context - 1, _KEY_RATIO))
+        near = np.arange(min(resolution.exact // 2, context))
+        wanted = np.union1d(near, log_nodes(0, context - 1, resolution.band_ratio))
         kept = np.unique(np.searchsorted(grid.nodes, wanted))
-        if offsets.size > _MOST_OFFSETS:
-            sampled = np.geomspace(1, offsets.size, _MOST_OFFSETS)
+        if offsets.size > resolution.offsets:
+            sampled = np.geomspace(1, offsets.size, resolution.offsets)
             offsets = np.unique(np.round(sampled).astype(np.int64))
     coarse = Grid(grid.nodes[kept], context)
     keys = np.zeros((offsets.size, coarse.size + 1), dtype=np.int64)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from ropeleak.observables import dataset
 from ropeleak.spec import Attention, Stack
 
-from .grid import dense_grid, log_grid
+from .grid import RESOLUTIONS, Positions, dense_grid, log_grid
 from .leak import widest_offset
-from .mean_field import AUTO_DENSE, Keep, Positions, Recorder
+from .mean_field import AUTO_DENSE, Keep, Recorder
 from .memory import check_memory
 from .mlp import horner, mlp_kernel
 from .provenance import of_any_method, package_version
@@ -185,12 +185,12 @@ def finished(
         ),
     }
     whole = dataset(values, stack.n_blocks, nodes, attributes)
-    longest = {"auto": AUTO_DENSE, "dense": stack.context, "grid": 0}[positions]
-    if stack.context <= longest:
+    if positions == "dense" or (positions == "auto" and stack.context <= AUTO_DENSE):
         return whole
-    chosen = log_grid(stack).nodes
+    positions = "grid" if positions == "auto" else positions
+    chosen = log_grid(stack, resolution=RESOLUTIONS[positions]).nodes
     axes = {axis: chosen for axis in ("query", "key") if axis in whole.dims}
-    return whole.sel(axes).assign_attrs(positions="grid")
+    return whole.sel(axes).assign_attrs(positions=positions)
 
 
 def check(stack: Stack, keep: Keep) -> None:

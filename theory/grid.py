@@ -6,6 +6,7 @@ single tokens and nothing is approximated.
 """
 
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +15,39 @@ from scipy.sparse import csr_array
 from ropeleak.spec import Stack
 
 Array = NDArray[np.float64]
+Positions = Literal["auto", "dense", "grid", "coarse"]
 Index = NDArray[np.int64]
 
-EXACT = 64
-"""Positions below this are always nodes."""
-RATIO = 1.08
-"""Growth of ``1 + position`` from one node to the next."""
-CELLS_PER_WINDOW = 16
+
+class Resolution(NamedTuple):
+    """How close the nodes of a grid are.
+
+    Attributes
+    ----------
+    exact
+        Positions below this are always nodes.
+    ratio
+        Growth of ``1 + position`` from one node to the next.
+    per_window
+        Nodes that resolve a sliding window.
+    band_ratio, offsets
+        The same growth where leaks are averaged, and the offsets that are looked at there.
+    """
+
+    exact: int
+    ratio: float
+    per_window: int
+    band_ratio: float
+    offsets: int
+
+
+RESOLUTIONS = {
+    "grid": Resolution(64, 1.08, 16, 1.1, 14),
+    "coarse": Resolution(16, 1.15, 8, 1.2, 10),
+}
+FINE = RESOLUTIONS["grid"]
 WINDOWS_RESOLVED = 16
-"""A sliding window is resolved by this many nodes, over this many windows."""
+"""A sliding window is resolved over this many windows."""
 GAP = 4
 """Windows between the last node that resolves a window and the next."""
 CHUNK_RATIO = 2.0
@@ -36,6 +61,7 @@ class Grid:
 
     nodes: Index
     context: int
+    resolution: Resolution = FINE
 
     @property
     def size(self) -> int:
@@ -46,6 +72,12 @@ class Grid:
     def is_dense(self) -> bool:
         """Whether every position is a node."""
         return self.size == self.context
+
+    @property
+    def name(self) -> str:
+        """What a choice of such positions is called."""
+        names = {resolution: name for name, resolution in RESOLUTIONS.items()}
+        return "dense" if self.is_dense else names[self.resolution]
 
     @property
     def cell(self) -> Array:
@@ -85,24 +117,25 @@ def dense_grid(context: int) -> Grid:
     return Grid(np.arange(context), context)
 
 
-def log_nodes(start: int, stop: int, ratio: float = RATIO) -> Index:
+def log_nodes(start: int, stop: int, ratio: float) -> Index:
     """Return integers from ``start`` to ``stop`` with ``1 + position`` growing by ``ratio``."""
     count = max(int(np.ceil(np.log((stop + 1) / (start + 1)) / np.log(ratio))), 1) + 1
     return np.unique(np.round(np.geomspace(start + 1, stop + 1, count)).astype(np.int64) - 1)
 
 
-def log_grid(stack: Stack, extra: tuple[int, ...] = ()) -> Grid:
+def log_grid(stack: Stack, extra: tuple[int, ...] = (), resolution: Resolution = FINE) -> Grid:
     """Return the grid on which ``stack`` is resolved to better than a percent.
 
-    Positions below 64 are exact, then spacing grows with the logarithm; where a layer has a
+    The first positions are exact, then spacing grows with the logarithm; where a layer has a
     window or chunks, spacing is a fraction of it over the first positions. After the last window
     that is resolved comes a cell of several windows, so that no window lies in both regions.
     ``extra`` positions and their neighbours are nodes too.
     """
     last = stack.context - 1
-    if last < EXACT:
-        return dense_grid(stack.context)
-    nodes = np.union1d(np.arange(EXACT), log_nodes(EXACT, last))
+    exact = resolution.exact
+    if last < exact:
+        return Grid(np.arange(stack.context), stack.context, resolution)
+    nodes = np.union1d(np.arange(exact), log_nodes(exact, last, resolution.ratio))
     for chunk in {a.chunk for a in stack.attention if a.chunk is not None}:
         starts = np.arange(0, last, chunk)
         wanted = int(np.ceil(np.log(chunk) / np.log(CHUNK_RATIO))) + 1
@@ -117,9 +150,9 @@ def log_grid(stack: Stack, extra: tuple[int, ...] = ()) -> Grid:
         for position in near.tolist():
             if stop <= position < stop + GAP * window:
                 stop = position + 1
-        step = max(window // CELLS_PER_WINDOW, 1)
+        step = max(window // resolution.per_window, 1)
         fine = np.append(np.arange(window - 1, stop, step), np.arange(window - 2, window + 1))
         apart = (nodes < stop) | (nodes >= stop + GAP * window)
         nodes = np.union1d(nodes[apart], fine)
     nodes = np.append(nodes[(nodes >= 0) & (nodes < last)], last)
-    return Grid(nodes, stack.context)
+    return Grid(nodes, stack.context, resolution)

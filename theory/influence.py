@@ -13,8 +13,8 @@ from ropeleak.errors import RopeleakError
 from ropeleak.spec import Attention, Stack
 
 from .dense import Mask, check
-from .grid import dense_grid
-from .mean_field import Positions, choose_grid
+from .grid import Positions, dense_grid
+from .mean_field import choose_grid
 from .recursion import snapshots
 
 Array = NDArray[np.float64]

@@ -10,7 +10,9 @@ from ropeleak.spec import Attention, Stack
 from ropeleak.spec.sink import sink_band
 
 from .averaging import Averaging
+from .axes import turned
 from .grid import Grid
+from .together import Some, Stacks, first
 from .vicinity import Ridge, Vicinity
 
 Array = NDArray[np.float64]
@@ -31,7 +33,9 @@ class Layer:
     ridge
         What the layer does to close pairs of tokens that the grid does not resolve.
     band_kernel
-        ``κ_P(i-j)`` of the entries that a sink bias lives in (G, G).
+        ``κ_P(i-j)`` of the entries that a sink bias lives in (G, G); empty without one.
+
+    Frequencies, and what follows from them, are those of every stack that runs along: (B, P), ….
     """
 
     attention: Attention
@@ -45,30 +49,33 @@ class Layer:
     band_kernel: Array
 
     @classmethod
-    def of(cls, stack: Stack, attention: Attention, grid: Grid, vicinity: Vicinity) -> "Layer":
+    def of(cls, stack: Some, attention: Attention, grid: Grid, vicinity: Vicinity) -> "Layer":
         """Return one layer of ``stack`` on ``grid``."""
-        frequencies, share = rotations(stack, attention)
+        frequencies, share = _rotations(stack, attention)
         ridge = Ridge.of(vicinity, attention, frequencies, share)
         averaging = Averaging.of(attention, grid, ridge.beyond)
+        slow = np.zeros((0, 0))
         if attention.mask == "ring":  # every query sees every offset once
             alike = share @ _dirichlet(frequencies, grid.context) ** 2
             still = np.zeros(1)
             one = np.ones((grid.size, 1))
             kernel = np.full((grid.size, grid.size), alike)
-            offset = np.subtract.outer(grid.nodes, grid.nodes) % grid.context
-            slow = np.cos(offset[..., None] * frequencies) @ band_share(stack, attention)
+            if attention.sink_bias:
+                offset = np.subtract.outer(grid.nodes, grid.nodes) % grid.context
+                slow = np.cos(offset[..., None] * frequencies) @ band_share(stack, attention)
             return cls(
                 attention, grid.nodes, averaging, kernel, still, np.ones(1), one, ridge, slow
             )
-        smear = np.sinc(np.outer(grid.cell - 1, frequencies) / (2 * np.pi))
+        smear = np.sinc((grid.cell - 1)[:, None] * frequencies[..., None, :] / (2 * np.pi))
         kernel = _kernel(grid.nodes, frequencies, share, smear, 0)
-        slow = _kernel(grid.nodes, frequencies, band_share(stack, attention), smear, 0)
+        if attention.sink_bias:
+            slow = _kernel(grid.nodes, frequencies, band_share(stack, attention), smear, 0)
         return cls(attention, grid.nodes, averaging, kernel, frequencies, share, smear, ridge, slow)
 
     @cached_property
     def turns(self) -> NDArray[np.complex128]:
         """``e^{iθp}`` at every node (G, P)."""
-        return np.asarray(np.exp(1j * np.outer(self.nodes, self.frequencies)))
+        return np.asarray(np.exp(1j * (self.nodes[:, None] * self.frequencies[..., None, :])))
 
     def shifted_kernel(self, shift: int) -> Array:
         """Return ``κ(i-j-shift)`` on the nodes (G, G)."""
@@ -78,12 +85,21 @@ class Layer:
 def _kernel(
     nodes: NDArray[np.int64], frequencies: Array, share: Array, smear: Array, shift: int
 ) -> Array:
-    query, key = (np.outer(nodes - by, frequencies) for by in (shift, 0))
-    first, second = (
-        np.concatenate([np.cos(angle) * smear, np.sin(angle) * smear], axis=1)
+    rates = frequencies[..., None, :]
+    query, key = ((nodes - by)[:, None] * rates for by in (shift, 0))
+    at_query, at_key = (
+        np.concatenate([np.cos(angle) * smear, np.sin(angle) * smear], axis=-1)
         for angle in (query, key)
     )
-    return np.asarray((first * np.tile(share, 2)) @ second.T)
+    return np.asarray((at_query * np.tile(share, 2)) @ turned(at_key))
+
+
+def _rotations(stack: Some, attention: Attention) -> tuple[Array, Array]:
+    """Return `rotations` of a stack, or the frequencies (B, P) of several and their share (P,)."""
+    if not isinstance(stack, Stacks):
+        return rotations(stack, attention)
+    found = [rotations(*pair) for pair in stack.layers(attention)]
+    return np.array([frequencies for frequencies, _ in found]), found[0][1]
 
 
 def rotations(stack: Stack, attention: Attention) -> tuple[Array, Array]:
@@ -97,9 +113,9 @@ def rotations(stack: Stack, attention: Attention) -> tuple[Array, Array]:
     return np.append(frequencies, 0.0), share
 
 
-def band_share(stack: Stack, attention: Attention) -> Array:
+def band_share(stack: Some, attention: Attention) -> Array:
     """Return the share of a sink bias that turns with each frequency of `rotations`."""
-    band = sink_band(stack, attention)
+    band = sink_band(first(stack), attention)
     counts = np.append(2.0 * band.pairs, band.still)
     if attention.rope is None:
         counts = counts[-1:]

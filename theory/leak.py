@@ -7,20 +7,25 @@ first order, follows the weighted mean of the row's scores. Centring removes the
 equal offset ``Δ = i - j``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ropeleak.spec import Attention, Stack
+from ropeleak.spec import Attention
 
+from .axes import outer, per_node
 from .band import Band
-from .layer import Layer, band_share, rotations
+from .layer import Layer, band_share
 from .recursion import Block
+from .together import Some
 
 Array = NDArray[np.float64]
+Complex = NDArray[np.complex128]
 Index = NDArray[np.int64]
+Number = TypeVar("Number", np.float64, np.complex128)
 
 _RANK = 8
 _SMALL_EIGENVALUE = 1e-3
@@ -31,19 +36,19 @@ _ENTRIES = 1 << 14
 
 @dataclass(frozen=True)
 class Leak:
-    """Mean squares over the band, nats²."""
+    """Mean squares over the band, nats²: of one stack, or of those that run together (B,)."""
 
-    mask: float
-    residual: float
-    cross: float
+    mask: Array
+    residual: Array
+    cross: Array
 
     @property
-    def total(self) -> float:
+    def total(self) -> Array:
         """``leak_total² = residual² + mask² - 2 cross``."""
         return self.residual + self.mask - 2 * self.cross
 
 
-def widest_offset(stack: Stack, block: int) -> int:
+def widest_offset(stack: Some, block: int) -> int:
     """Return ``Δ_max``: half the context, or the window less one where that is smaller."""
     attention = stack.attention[block]
     limits = [stack.context // 2]
@@ -64,7 +69,7 @@ class Leaks:
         By their widest offset, see `widest_offset`.
     """
 
-    def __init__(self, stack: Stack, bands: Mapping[int, Band]) -> None:
+    def __init__(self, stack: Some, bands: Mapping[int, Band]) -> None:
         self._stack, self._bands = stack, bands
         self._waiting: list[Block] = []
         self._found: list[Leak] = []
@@ -99,46 +104,64 @@ class Leaks:
         return leaks(self._stack, band, blocks)
 
 
-def leaks(stack: Stack, band: Band, blocks: Sequence[Block]) -> list[Leak]:
+def leaks(stack: Some, band: Band, blocks: Sequence[Block]) -> list[Leak]:
     """Return the leaks of attention layers of one kind, for the residual streams that they read.
 
     In chunked attention the band counts all pairs at its offsets, also those that the chunk
     hides.
     """
-    if not band.entries.any():
-        return [Leak(0.0, 0.0, 0.0)] * len(blocks)
     layer, kept = blocks[0].layer, band.index
-    at = np.ix_(kept, kept)
-    diag = np.array([block.before.same.diag[kept] for block in blocks])
+    lead = blocks[0].before.same.diag.shape[:-1]
+    if not band.entries.any():
+        return [Leak(*np.zeros((3, *lead)))] * len(blocks)
+
+    def every(arrays: Iterable[Array], axes: int = 1) -> Array:
+        """Return arrays of all blocks (…, S, …) as one of blocks and stacks (B, S, …)."""
+        found = np.array(list(arrays))
+        return found.reshape(-1, *found.shape[found.ndim - axes :])
+
+    def of_stacks(array: NDArray[Number]) -> NDArray[Number]:
+        """Return an array of the layer (…, G, P) for all blocks and stacks: (B, G, P)."""
+        return np.tile(array, (len(blocks), 1, 1)) if lead else array[None]
+
+    def kept_pairs(matrix: Array) -> Array:
+        return np.asarray(matrix[..., kept[:, None], kept])
+
+    diag = every(block.before.same.diag[..., kept] for block in blocks)
     norm = np.ones_like(diag)
     if layer.attention.qk_norm != "none" or stack.norm.before_branch:
         norm = 1 / np.sqrt(diag + (stack.norm.eps if stack.norm.before_branch else _TINY))
-    both = _outer(norm)
-    alike = np.array([block.before.other["bos"].pairs[at] for block in blocks]) * both
-    score_std = np.array([block.row.score_std[kept] for block in blocks])
+    both = outer(norm)
+    alike = every((kept_pairs(block.before.other["bos"].pairs) for block in blocks), 2) * both
+    score_std = every(block.row.score_std[..., kept] for block in blocks)
     sigma = score_std / np.sqrt(np.maximum(diag * norm**2, _TINY))
-    scores = alike * _outer(sigma)
+    scores = alike * outer(sigma)
 
     values, vectors = _largest(alike)
-    follows = _row_means(band, layer, blocks, vectors)  # of ln Z, by eigenvector and rotation
+    rank, share = vectors.shape[-1], layer.share
+    follows = np.zeros((*diag.shape, rank, share.size), dtype=complex)
+    if layer.attention.softmax.kind != "sigmoid":  # which has no denominator
+        weights = every((block.row.weights[..., kept, :] for block in blocks), 2)
+        turn, smeared = (of_stacks(x) for x in (layer.turns, layer.turns.conj() * layer.smear))
+        follows = _row_means(band, turn, smeared, weights, vectors)
     fluctuation = _inner(layer, follows, values) * scores
-    turns = np.outer(layer.frequencies, band.offsets)
-    cosine, sine = np.cos(turns) * layer.share[:, None], np.sin(turns) * layer.share[:, None]
-    heard = np.moveaxis(follows.real @ cosine + follows.imag @ sine, -1, 1)
+    angle = layer.frequencies[..., :, None] * band.offsets
+    cosine, sine = (of_stacks(f(angle) * share[:, None]) for f in (np.cos, np.sin))
+    heard = np.moveaxis(follows.real @ cosine[:, None] + follows.imag @ sine[:, None], -1, 1)
 
     at_query = band.query.pairs(scores)
     at_query *= band.centring
     followed = at_query @ band.key.rows(vectors * values[:, None, :])
-    mask = np.einsum("sm,bsm->b", band.of_queries, fluctuation)
-    residual = np.einsum("bonm,bonm->b", at_query, band.key.pairs(alike))
-    cross = np.einsum("bonr,bonr->b", followed, band.query.own_rows(heard))
-    log_z = np.array([block.row.moments.log_z for block in blocks])
-    mean_score = np.zeros((len(blocks), *band.query.lower.shape))
+    mask = np.vecdot(band.of_queries.ravel(), _flat(fluctuation))
+    residual = np.vecdot(_flat(at_query), _flat(band.key.pairs(alike)))
+    cross = np.vecdot(_flat(followed), _flat(band.query.own_rows(heard)))
+    log_z = every(block.row.moments.log_z for block in blocks)
+    mean_score = np.zeros((len(diag), *band.query.lower.shape))
     if layer.attention.alignment:
-        drawn = np.array([max(stack.score_std(block.index), _TINY) for block in blocks])
-        aligned = layer.attention.alignment * sigma / drawn[:, None]
-        pairs = np.array([block.before.same.pairs[at] for block in blocks])
-        turned = band.query.rows(aligned) * cosine.sum(0)[:, None]
+        drawn = every(per_node(stack.score_std(block.index)) for block in blocks)
+        aligned = layer.attention.alignment * sigma / np.maximum(drawn, _TINY)
+        pairs = every((kept_pairs(block.before.same.pairs) for block in blocks), 2)
+        turned = band.query.rows(aligned) * cosine.sum(1)[..., None]
         mean_score += turned * band.key.own(band.query.rows(pairs * both))
     if blocks[0].row.shift is not None:
         shifts = [block.row.shift for block in blocks if block.row.shift is not None]
@@ -148,25 +171,20 @@ def leaks(stack: Stack, band: Band, blocks: Sequence[Block]) -> list[Leak]:
         mean_score += turned * band.key.rows(towards)
         first = np.array([max(block.row.inverse[0], _TINY) for block in blocks])
         unit = np.array([shift.unit for shift in shifts])
-        apart = alike * first[:, None, None] ** 2 - _outer(towards)
+        apart = alike * first[:, None, None] ** 2 - outer(towards)
         read = band.centring * band.key.pairs(unit[:, None, None] * apart)
         residual += np.einsum("bonm,bon,bom->b", read, scale, scale)
     if mean_score.any():
         residual += _covariance(band, mean_score, mean_score)
         cross += _covariance(band, mean_score, band.query.rows(log_z[:, kept]))
     mask += _spread_of_mean(band, layer.attention, log_z)
-    return [
-        Leak(*row)
-        for row in zip(
-            np.maximum(mask, 0.0).tolist(), np.maximum(residual, 0.0).tolist(), cross.tolist(),
-            strict=True,
-        )
-    ]  # fmt: skip
+    found = (np.maximum(mask, 0.0), np.maximum(residual, 0.0), cross)
+    return [Leak(*row) for row in zip(*(x.reshape(-1, *lead) for x in found), strict=True)]
 
 
-def _outer(rows: Array) -> Array:
-    """Return the products of every two entries of a row (B, S, S)."""
-    return np.asarray(rows[:, :, None] * rows[:, None, :])
+def _flat(x: Array) -> Array:
+    """Return all entries of a block or stack in a row (B, N)."""
+    return x.reshape(x.shape[0], -1)
 
 
 def _covariance(band: Band, x: Array, y: Array) -> Array:
@@ -174,10 +192,9 @@ def _covariance(band: Band, x: Array, y: Array) -> Array:
     return np.asarray(np.einsum("onm,bon,bom->b", band.centring, x, y))
 
 
-def _sink_turn(stack: Stack, layer: Layer, offsets: Index) -> Array:
+def _sink_turn(stack: Some, layer: Layer, offsets: Index) -> Array:
     """Return a sink bias times ``κ_P(Δ)`` (O,)."""
-    frequencies, _ = rotations(stack, layer.attention)
-    slow = np.cos(np.outer(offsets, frequencies)) @ band_share(stack, layer.attention)
+    slow = np.cos(np.outer(offsets, layer.frequencies)) @ band_share(stack, layer.attention)
     return np.asarray(layer.attention.sink_bias * slow)
 
 
@@ -197,22 +214,27 @@ def _largest(matrices: Array) -> tuple[Array, Array]:
 
 
 def _row_means(
-    band: Band, layer: Layer, blocks: Sequence[Block], vectors: Array
-) -> NDArray[np.complex128]:
-    """Return ``Σ_j a_ij e^{iθ(i-j)} v_r(j)``, (B, S, r, P); zero without a denominator."""
+    band: Band, turn: Complex, smeared: Complex, weights: Array, vectors: Array
+) -> Complex:
+    """Return ``Σ_j a_ij e^{iθ(i-j)} v_r(j)`` (B, S, r, P).
+
+    Parameters
+    ----------
+    turn, smeared
+        ``e^{iθp}`` at every node, and the mean of ``e^{-iθp}`` over its cell (B, G, P).
+    weights
+        ``E a_ij`` (B, S, G).
+    vectors
+        ``v_r`` (B, S, r).
+    """
     b, s, rank = vectors.shape
-    turns = layer.frequencies.size
-    if layer.attention.softmax.kind == "sigmoid":
-        return np.zeros((b, s, rank, turns), dtype=complex)
-    turn = layer.turns
-    turned = (turn.conj() * layer.smear)[:, None, :] * (band.refine @ vectors)[..., None]
+    turned = smeared[:, :, None, :] * (band.refine @ vectors)[..., None]
     flat = turned.reshape(b, band.grid.size, -1)
-    weights = np.array([block.row.weights[band.index] for block in blocks])
     means = weights @ flat.real + 1j * (weights @ flat.imag)
-    return np.asarray(means.reshape(b, s, rank, turns) * turn[band.index, None, :])
+    return np.asarray(means.reshape(b, s, rank, -1) * turn[:, band.index, None, :])
 
 
-def _inner(layer: Layer, follows: NDArray[np.complex128], values: Array) -> Array:
+def _inner(layer: Layer, follows: Complex, values: Array) -> Array:
     """Return covariances of ``ln Z_i`` and ``ln Z_i'`` less the factor of the queries (B, S, S)."""
     parts = np.concatenate([follows.real, follows.imag], axis=2)
     weighted = parts * (np.concatenate([values, values], axis=1)[..., None] * layer.share)[:, None]
@@ -236,9 +258,8 @@ def _spread_of_mean(band: Band, attention: Attention, log_z: Array) -> Array:
     sums, squares = np.zeros((2, log_z.shape[0], grid.context + 1))
     np.cumsum(everywhere, axis=1, out=sums[:, 1:])
     np.cumsum(everywhere**2, axis=1, out=squares[:, 1:])
-    mean = (sums[:, -1:] - sums[:, offsets]) / (grid.context - offsets)
+    mean = (sums[:, -1:] - sums.take(offsets, axis=1)) / (grid.context - offsets)
     start = np.minimum(np.maximum(offsets, queries.start), queries.stop)
-    stop = slice(queries.stop, queries.stop + 1)
-    first, second = sums[:, stop] - sums[:, start], squares[:, stop] - squares[:, start]
+    first, second = (x[:, queries.stop, None] - x.take(start, axis=1) for x in (sums, squares))
     spread = second - 2 * mean * first + counted * mean**2
     return np.asarray(spread.sum(1) / counted.sum())

@@ -1,14 +1,17 @@
 """The ways to predict, by name: one signature, one dataset."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any, Literal, cast, get_args
 
 import xarray as xr
 
 from ropeleak.errors import RopeleakError
+from ropeleak.observables import Unlabelled
 from ropeleak.spec import Stack
 
+from .grid import Positions
 from .ordinary import with_own_common
 
 Method = Literal["mean-field", "uniform", "sampled"]
@@ -55,3 +58,29 @@ def predictor(
         return with_own_common(stack, found, lambda other: run(other, **options, **given))
 
     return predict
+
+
+def predict_many(stacks: Sequence[Stack], positions: Positions) -> list[Unlabelled]:
+    """Return the closed recursion's prediction of each of some stacks.
+
+    Stacks that differ in their initial weights or in how fast RoPE turns run together, which takes
+    a fraction of the time of one after the other. What one of them gets does not depend on the
+    others.
+
+    Parameters
+    ----------
+    stacks
+        The architectures.
+    positions
+        As in `ropeleak.theory.mean_field.predict`.
+
+    Raises
+    ------
+    RopeleakError
+        If one of them cannot be predicted.
+    """
+    from . import mean_field
+
+    return mean_field.predict_many(
+        stacks, positions, partial(predictor("mean-field"), positions=positions)
+    )

@@ -8,15 +8,17 @@ of their variance, and the spread that heads, hidden units and the blocks before
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ropeleak.spec import Stack
-
 from .activations import hermite_coefficients
+from .axes import diagonal, outer, per_node
 from .routing import routing_overlap
 from .state import OtherContent, SameContent, State
+from .together import Some
 
 Array = NDArray[np.float64]
 
@@ -35,52 +37,87 @@ class Kernel:
 
     Attributes
     ----------
+    gain
+        ``g`` (…, 1).
     size
-        Variance of the pre-activation of every token (N,), or (1,) if it is the same for all.
+        Variance of the pre-activation of every token (…, N), or (…, 1) if it is the same for all.
     hermite
-        Hermite coefficients of the activation (order + 1, N) or (order + 1, 1).
+        Hermite coefficients of the activation (order + 1, …, N) or (order + 1, …, 1).
     offset
         Constant added to a gate's partner; None without a gate.
     routing
-        Polynomial that multiplies it: how much of two tokens' experts they share.
+        Polynomial that multiplies it (R, …): how much of two tokens' experts they share; None
+        without experts.
     """
 
-    gain: float
+    gain: Array
     size: Array
     hermite: Array
     offset: float | None
-    routing: tuple[float, ...]
+    routing: Array | None
 
     def between(self, rows: slice, columns: slice) -> Array:
-        """Return the coefficients for pairs of tokens (K, R, C), or (K, 1, 1) if all are alike."""
-        rows, columns = (slice(None) if self.size.size == 1 else x for x in (rows, columns))
-        left = self.hermite[:, rows, None], self.size[rows, None]
-        right = self.hermite[:, None, columns], self.size[None, columns]
-        return self._product(left, right)
+        """Return the coefficients for pairs of tokens (K, …, R, C).
+
+        They are (K, …, 1, 1) if all tokens are alike.
+        """
+        if self.size.shape[-1] == 1:
+            return self.own()[..., None]
+        first, second = (
+            Kernel(self.gain[..., None], *found, self.offset, self.routing)
+            for found in (
+                (self.size[..., rows, None], self.hermite[..., rows, None]),
+                (self.size[..., None, columns], self.hermite[..., None, columns]),
+            )
+        )
+        return first._product(second, axes=(-2, -1))
+
+    def parts(self) -> "list[tuple[Any, Kernel]]":
+        """Return the kernels of stacks whose tokens are alike and of the others, with indices."""
+        alike = (self.size == self.size[..., :1]).all(-1)
+        if alike.all() or not alike.any():
+            return [(..., self)]
+        found: list[tuple[Any, Kernel]] = []
+        for which, nodes in ((alike, slice(1)), (~alike, slice(None))):
+            routing = None if self.routing is None else self.routing[:, which]
+            arrays = self.size[which, nodes], self.hermite[:, which, nodes]
+            found.append((which, Kernel(self.gain[which], *arrays, self.offset, routing)))
+        return found
 
     def own(self) -> Array:
-        """Return the coefficients for two tokens like each one, (K, N) or (K, 1)."""
-        return self._product((self.hermite, self.size), (self.hermite, self.size))
+        """Return the coefficients for two tokens like each one, (K, …, N) or (K, …, 1)."""
+        return self._product(self, axes=(-1,))
 
     def variance(self) -> Array:
-        """Return the variance that the MLP writes for every token, (N,) or (1,)."""
-        return np.asarray(self.own().sum(0))
+        """Return the variance that the MLP writes for every token, (…, N) or (…, 1)."""
+        return np.asarray(sum(self.own()))
 
-    def _product(self, left: tuple[Array, Array], right: tuple[Array, Array]) -> Array:
-        kernel = self.gain * left[0] * right[0]
+    def _product(self, other: "Kernel", axes: tuple[int, ...]) -> Array:
+        kernel = self.gain * self.hermite * other.hermite
         if self.offset is not None:
-            partner = np.sqrt(left[1] * right[1])
-            kernel = _times(kernel, (self.offset**2, partner))
-        if self.routing != (1.0,):
-            kernel = _times(kernel, self.routing)
-        tails = np.cumsum(kernel[::-1], axis=0)[::-1]
-        size = np.abs(tails).max(axis=tuple(range(1, tails.ndim)))
-        least = min(3, len(kernel))
-        kept = least + int((size[least:] >= _NEGLIGIBLE * size[0]).sum())
-        return np.concatenate([kernel[: kept - 1], tails[kept - 1 : kept]])
+            kernel = _times(kernel, [self.offset**2, np.sqrt(self.size * other.size)])
+        if self.routing is not None:
+            shape = self.routing.shape + (1,) * len(axes)
+            kernel = _times(kernel, self.routing.reshape(shape))
+        return _shortened(kernel, axes)
 
 
-def _times(polynomial: Array, factor: Sequence[Array | float]) -> Array:
+def _shortened(polynomial: Array, axes: tuple[int, ...]) -> Array:
+    """Return a polynomial whose small last coefficients are added to one before them.
+
+    Those of a stack are small if they are at all of its tokens, which lie along ``axes``.
+    """
+    tails = np.cumsum(polynomial[::-1], axis=0)[::-1]
+    size = np.abs(tails).max(axis=axes, keepdims=True)
+    degree = np.arange(len(polynomial)).reshape(-1, *[1] * (polynomial.ndim - 1))
+    least = min(3, len(polynomial)) - 1
+    last = least + (size[least + 1 :] >= _NEGLIGIBLE * size[:1]).sum(0)
+    found = np.where(degree < last, polynomial, np.where(degree == last, tails, 0.0))
+    several = polynomial.ndim > 1 + len(axes)  # whose degrees must not depend on each other
+    return np.asarray(found if several else found[: int(last.max()) + 1])
+
+
+def _times(polynomial: Array, factor: Sequence[Array | float] | Array) -> Array:
     """Return the product of two polynomials, the first of coefficients (K, …)."""
     product = np.zeros((len(polynomial) + len(factor) - 1, *polynomial.shape[1:]))
     for power, coefficient in enumerate(factor):
@@ -88,19 +125,25 @@ def _times(polynomial: Array, factor: Sequence[Array | float]) -> Array:
     return product
 
 
-def mlp_kernel(stack: Stack, block: int, variance: Array) -> Kernel:
-    """Return the kernel of a block's MLP for tokens whose input has some mean squares (N,)."""
+def mlp_kernel(stack: Some, block: int, variance: Array) -> Kernel:
+    """Return the kernel of a block's MLP for tokens whose input has some mean squares (…, N)."""
     mlp = stack.mlp[block]
-    size = stack.preactivation_var() * variance
-    if np.ptp(size) <= _CONSTANT * size.max():
-        size = size[:1]
-    routing: tuple[float, ...] = (1.0,)
+    size = per_node(stack.preactivation_var()) * variance
+    alike = np.ptp(size, axis=-1) <= _CONSTANT * size.max(-1)
+    if alike.all():
+        size = size[..., :1]
+    elif alike.any():
+        size = np.where(alike[..., None], size[..., :1], size)
+    routing = None
     if mlp.experts is not None:
-        routing = routing_overlap(mlp.experts, float(np.sqrt(size.mean())))
+        spread = np.sqrt(size.mean(-1))
+        found = [routing_overlap(mlp.experts, float(std)) for std in spread.flat]
+        routing = np.array(found).T.reshape(-1, *spread.shape)
+    hermite = hermite_coefficients(mlp.activation, size.ravel(), mlp.activation_scale)
     return Kernel(
-        stack.mlp_gain(block),
+        per_node(stack.mlp_gain(block)),
         size,
-        hermite_coefficients(mlp.activation, size, mlp.activation_scale),
+        hermite.reshape(-1, *size.shape),
         mlp.offset if mlp.kind == "gated" else None,
         routing,
     )
@@ -114,13 +157,16 @@ def horner(polynomial: Array, c: Array) -> Array:
             value += coefficient
         value *= c
     value += polynomial[0]
-    return value
+    return np.asarray(value)
 
 
 def evaluate(polynomial: Array, c: Array) -> tuple[Array, Array, Array]:
-    """Return a polynomial and its first two derivatives at ``c`` (…, G, G)."""
-    if polynomial[0].size == 1:
-        return _evaluate_alike(polynomial.ravel(), c)
+    """Return a polynomial of coefficients (K, …, G, G) and its first two derivatives.
+
+    ``c`` are some kernels (C, …, G, G).
+    """
+    if polynomial.shape[-2:] == (1, 1):
+        return _evaluate_alike(polynomial[..., 0, 0], c)
     value, first = polynomial[-1] * c + polynomial[-2], np.broadcast_to(polynomial[-1], c.shape)
     first, second = first.copy(), np.zeros_like(c)
     for coefficient in polynomial[-3::-1]:
@@ -135,25 +181,29 @@ def evaluate(polynomial: Array, c: Array) -> tuple[Array, Array, Array]:
 
 
 def _evaluate_alike(polynomial: Array, c: Array) -> tuple[Array, Array, Array]:
-    """Return what `evaluate` does where all coefficients (K,) are the same for all entries."""
-    degree = np.arange(polynomial.size)
-    derivatives = np.zeros((3, polynomial.size))
-    derivatives[0] = polynomial
-    derivatives[1, :-1] = (degree * polynomial)[1:]
-    derivatives[2, :-2] = (degree * (degree - 1) * polynomial)[2:]
-    flat, found = c.ravel(), np.empty((3, c.size))
-    for start in range(0, c.size, _ENTRIES):
+    """Return what `evaluate` does where the coefficients (K, …) are the same for all entries."""
+    count = len(polynomial)
+    degree = np.arange(count)
+    derivatives = np.zeros((*polynomial.shape[1:], 3, count))
+    rows = np.moveaxis(polynomial, 0, -1)
+    derivatives[..., 0, :] = rows
+    derivatives[..., 1, :-1] = (degree * rows)[..., 1:]
+    derivatives[..., 2, :-2] = (degree * (degree - 1) * rows)[..., 2:]
+    flat, found = c.reshape(*c.shape[:-2], -1), np.empty((3, *c.shape))
+    parts = found.reshape(3, *flat.shape)
+    for start in range(0, flat.shape[-1], _ENTRIES):
         part = slice(start, start + _ENTRIES)
-        powers = np.ones((polynomial.size, flat[part].size))
-        for lower, power in zip(powers, powers[1:], strict=False):
-            np.multiply(lower, flat[part], out=power)
-        found[:, part] = derivatives @ powers
-    value, first, second = found.reshape(3, *c.shape)
+        at = flat[..., part]
+        powers = np.ones((count, *at.shape))
+        for lower, power in pairwise(powers):
+            np.multiply(lower, at, out=power)
+        parts[..., part] = np.moveaxis(derivatives @ np.moveaxis(powers, 0, -2), -2, 0)
+    value, first, second = found
     return value, first, second
 
 
 def mlp_branch(
-    stack: Stack, block: int, u: State, rms: Array, gain: Callable[[Array], Array | float]
+    stack: Some, block: int, u: State, rms: Array, gain: Callable[[Array], Array | float]
 ) -> State:
     """Return what the MLP writes.
 
@@ -169,21 +219,24 @@ def mlp_branch(
     variance = u.same.diag
     size = np.maximum(variance, 1e-300)
     kernel = mlp_kernel(stack, block, size)
-    polynomial = kernel.between(slice(None), slice(None))
     inverse = 1 / np.sqrt(size)
-    scale = np.outer(inverse, inverse)
+    scale = outer(inverse)
     diag = np.broadcast_to(kernel.variance(), variance.shape).copy()
-    fresh = np.outer(diag, diag) / stack.block_d_ff(block)
+    fresh = outer(diag) / stack.block_d_ff(block)
     factor = gain(diag)
-    stream = np.divide(rms, factor, out=np.zeros_like(rms), where=np.greater(factor, _LEAST_GAIN))
-    twice = 2 * np.outer(stream, stream)
-    chance = np.outer(variance, variance) / stack.d_model
+    stream = np.divide(rms, factor, out=np.zeros_like(diag), where=np.greater(factor, _LEAST_GAIN))
+    twice = 2 * outer(stream)
+    chance = outer(variance) / stack.d_model
 
-    kernels = [u.same, *u.other.values()]
+    kernels: list[SameContent | OtherContent] = [u.same, *u.other.values()]
     c = np.array([q.pairs for q in kernels])
     c *= scale
     np.clip(c, -1.0, 1.0, out=c)
-    values, slopes, curvatures = evaluate(polynomial, c)
+    found = np.empty((3, *c.shape))
+    for which, part in kernel.parts():
+        polynomial = part.between(slice(None), slice(None))
+        found[:, :, which] = evaluate(polynomial, c[:, which])
+    values, slopes, curvatures = found
     total = np.array([q.spread for q in kernels])
     total += chance
     curvatures *= np.clip(total * scale * scale, 0.0, 1 - c * c)
@@ -197,8 +250,10 @@ def mlp_branch(
 
     def other(q: OtherContent, c: Array, pairs: Array, spread: Array) -> OtherContent:
         for k, l in q.anchors:
-            if c[k, l] > 1 - 1e-9:
-                pairs[k, l], spread[k, l] = np.sqrt(diag[k] * diag[l]), 0.0
+            same = c[..., k, l] > 1 - 1e-9
+            size = np.sqrt(diag[..., k] * diag[..., l])
+            pairs[..., k, l] = np.where(same, size, pairs[..., k, l])
+            spread[..., k, l] = np.where(same, 0.0, spread[..., k, l])
         return OtherContent(pairs, spread, q.anchors)
 
     same = SameContent(values[0], diag, spreads[0], _near(kernel, u.same))
@@ -211,7 +266,7 @@ def _near(kernel: Kernel, same: SameContent) -> Array:
     if not same.near.size:
         return same.near
     polynomial = kernel.own()[..., None]
-    size = np.maximum(same.diag, 1e-300)
-    smooth = (np.diag(same.pairs) / size)[:, None]
-    c = np.clip(smooth + same.near / size[:, None], -1.0, 1.0)
+    size = np.maximum(same.diag, 1e-300)[..., None]
+    smooth = diagonal(same.pairs)[..., None] / size
+    c = np.clip(smooth + same.near / size, -1.0, 1.0)
     return horner(polynomial, c) - horner(polynomial, np.clip(smooth, -1.0, 1.0))

@@ -15,11 +15,11 @@ DRIFT = {
 """How far the closed recursion is from the sampled one where scores are larger than σ = 1."""
 
 
-def attributes(stack: Stack, largest: float, *, dense: bool) -> dict[str, str]:
+def attributes(stack: Stack, largest: float, positions: str) -> dict[str, str]:
     """Return what a dataset says of how it was made."""
     return {
         "method": "mean-field",
-        "positions": "dense" if dense else "grid",
+        "positions": positions,
         "stack": stack.model_dump_json(),
         "ropeleak": package_version(),
         "approximations": "\n".join([*stack.approximations, *approximations(stack, largest)]),

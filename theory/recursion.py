@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ropeleak.spec import Stack
-
 from .attention import attention_branch
+from .axes import per_node
 from .grid import Grid
 from .layer import Layer
 from .mlp import mlp_branch
 from .scores import Row
 from .softmax import Moments
 from .state import OtherContent, SameContent, State
+from .together import Some
 from .vicinity import Vicinity
 
 Array = NDArray[np.float64]
@@ -73,29 +73,31 @@ class Snapshot:
     rows: RowSummary | None = None
 
 
-def initial_state(stack: Stack, grid: Grid) -> State:
+def initial_state(stack: Some, grid: Grid) -> State:
     """Return the order parameters of the embedding.
 
     ``Q`` is kept twice: ``bos`` for the stack's BOS policy, ``common`` for ordinary content at
     position 0 (``Q∅``).
     """
-    v0, g = stack.embedding_var, grid.size
+    v0, g = per_node(stack.embedding_var), grid.size
     collision = 1 / stack.vocab_size if stack.vocab_size else 0.0
-    pairs = np.full((g, g), v0 * (stack.alpha + (1 - stack.alpha) * collision))
-    diag = np.full(g, v0)
-    spread = np.zeros((g, g))
+    diag = v0 * np.ones(g)
+    pairs = diag[..., None] * np.full(g, stack.alpha + (1 - stack.alpha) * collision)
+    spread = np.zeros_like(pairs)
     constant, ordinary = pairs.copy(), pairs.copy()
     if stack.bos.is_constant:
-        first = {"zero": 0.0, "mean": stack.alpha * v0}.get(stack.bos.kind, v0)
-        to_content = 0.0 if stack.bos.kind == "zero" else stack.alpha * v0
+        first = {"zero": 0.0, "mean": stack.alpha}.get(stack.bos.kind, 1.0) * v0
+        to_content = 0.0 * v0 if stack.bos.kind == "zero" else stack.alpha * v0
         for matrix in (pairs, constant):
-            matrix[0, :] = matrix[:, 0] = to_content
-        constant[0, 0] = diag[0] = first
-        if first == 0.0:  # Q∅ is in units of K, and K_00 is no unit for ordinary content
-            ordinary[0, :] = ordinary[:, 0] = 0.0
+            matrix[..., 0, :] = matrix[..., :, 0] = to_content
+        constant[..., :1, 0] = diag[..., :1] = first
+        if not first.any():  # Q∅ is in units of K, and K_00 is no unit for ordinary content
+            ordinary[..., 0, :] = ordinary[..., :, 0] = 0.0
     anchors = ((0, 0),) if stack.bos.is_constant else ()
     return State(
-        SameContent(pairs, diag, spread, np.zeros((g, Vicinity.of(stack, grid).offsets.size))),
+        SameContent(
+            pairs, diag, spread, np.zeros((*diag.shape, Vicinity.of(stack, grid).offsets.size))
+        ),
         {
             "bos": OtherContent(constant, spread, anchors),
             "common": OtherContent(ordinary, spread),
@@ -103,7 +105,7 @@ def initial_state(stack: Stack, grid: Grid) -> State:
     )
 
 
-def run(stack: Stack, grid: Grid, state: State) -> Iterator[Block]:
+def run(stack: Some, grid: Grid, state: State) -> Iterator[Block]:
     """Yield the blocks of ``stack`` in turn, from the state of the embedding on."""
     vicinity = Vicinity.of(stack, grid)
     layers = {a: Layer.of(stack, a, grid, vicinity) for a in dict.fromkeys(stack.attention)}
@@ -138,7 +140,7 @@ def run(stack: Stack, grid: Grid, state: State) -> Iterator[Block]:
         yield Block(index, before, state, layer, row, attention, mlp)
 
 
-def snapshots(stack: Stack, grid: Grid) -> Iterator[Snapshot]:
+def snapshots(stack: Some, grid: Grid) -> Iterator[Snapshot]:
     """Yield the embedding, then every block, at the nodes of ``grid``."""
     start = initial_state(stack, grid)
     yield _snapshot(start)
@@ -147,8 +149,8 @@ def snapshots(stack: Stack, grid: Grid) -> Iterator[Snapshot]:
 
 
 def _snapshot(state: State, block: Block | None = None) -> Snapshot:
-    k_bos = state.same.pairs[0].copy()
-    k_bos[0] = state.same.diag[0]
+    k_bos = state.same.pairs[..., 0, :].copy()
+    k_bos[..., 0] = state.same.diag[..., 0]
     bos, common = state.other["bos"], state.other["common"]
     return Snapshot(
         k_diag=state.same.diag,

@@ -16,8 +16,9 @@ from ropeleak.errors import RopeleakError
 from ropeleak.spec import Stack
 
 from .dense import Kernels, Rows, check, finished, observables
+from .grid import Positions
 from .heads import Draw, Heads, factor
-from .mean_field import Keep, Positions
+from .mean_field import Keep
 
 Array = NDArray[np.float64]
 

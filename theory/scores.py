@@ -13,13 +13,15 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ropeleak.spec import Attention, Stack
+from ropeleak.spec import Attention
 
+from .axes import diagonal, least, on_diagonal, outer, per_node, times, turned
 from .grid import Grid
 from .layer import Layer
 from .sink import Shift, read_sink
 from .softmax import LARGEST_SCORE_STD, Moments, row_moments, sigmoid_moments
 from .state import State
+from .together import Some
 from .weights import TINY, LiftedKey, rest_of_row, tilt
 
 Array = NDArray[np.float64]
@@ -84,12 +86,12 @@ class Row:
     @property
     def weights(self) -> Array:
         """``E a_ij`` as an operator on nodes (G, G); rows sum to the row sum."""
-        return self.mean * self.moments.row_sum[:, None]
+        return self.mean * self.moments.row_sum[..., None]
 
     @property
     def sink(self) -> Array:
         """``E a_i0`` (G,)."""
-        return self.mean[:, 0] * self.moments.row_sum
+        return self.mean[..., 0] * self.moments.row_sum
 
     @cached_property
     def single(self) -> NDArray[np.bool_]:
@@ -99,7 +101,7 @@ class Row:
     @cached_property
     def both_free(self) -> Array:
         """The smaller ``freedom`` of two queries (G, G)."""
-        return np.asarray(np.minimum.outer(self.freedom, self.freedom))
+        return least(self.freedom)
 
     @cached_property
     def freedom(self) -> Array:
@@ -117,7 +119,7 @@ class Row:
         """The same for token 0 (G, G)."""
         if self.shift is None:
             return self.both_free
-        return np.asarray(np.minimum.outer(self.sink_freedom, self.sink_freedom))
+        return least(self.sink_freedom)
 
     @property
     def sink_freedom(self) -> Array:
@@ -135,47 +137,48 @@ class Row:
         return _repeated(layer, self.excess, self.own_share, held)
 
 
-def attention_rows(stack: Stack, block: int, layer: Layer, grid: Grid, u: State) -> Row:
+def attention_rows(stack: Some, block: int, layer: Layer, grid: Grid, u: State) -> Row:
     """Return the rows of a block's attention for the state of its input."""
     attention, averaging, same = layer.attention, layer.averaging, u.same
     soft = attention.softmax
     n = averaging.n_keys
     factor = np.ones_like(n)
+    rotated = same.pairs * layer.kernel
     if attention.qk_norm != "none":
-        factor = 1 / np.sqrt(np.maximum(same.diag + stack.qk_floor, TINY))
-    rotated = same.pairs * np.outer(factor, factor) * layer.kernel
-    limit = np.diag(rotated)
+        factor = 1 / np.sqrt(np.maximum(same.diag + per_node(stack.qk_floor), TINY))
+        rotated *= outer(factor)
+    limit = diagonal(rotated)
     size = same.diag * factor**2
     own = np.sqrt(size)
 
     scale = soft.query_scale(grid.nodes, n)
-    drawn = stack.score_std(block) * np.maximum(size, TINY)  # of a key like the query
+    drawn = per_node(stack.score_std(block)) * np.maximum(size, TINY)  # of a key like the query
     sigma = capped(drawn, soft.softcap) / np.maximum(size, TINY) * scale
     variance = sigma**2 * size
 
     excess = tilt(stack, layer, variance, rotated, size)
     mean = averaging.mean * excess
-    total = mean.sum(1, keepdims=True)
+    total = mean.sum(-1, keepdims=True)
     mean, excess = mean / total, excess / total
     own_share = np.zeros_like(n)
     if attention.alignment:
         m = attention.alignment
         aligned = np.exp(m * scale[:, None] * rotated)
-        mean_aligned = (mean * aligned).sum(1)
-        mean, excess = (x * aligned / mean_aligned[:, None] for x in (mean, excess))
+        mean_aligned = np.vecdot(mean, aligned)
+        mean, excess = (x * aligned / mean_aligned[..., None] for x in (mean, excess))
         lift = m * scale * (size - limit)
         rest = rest_of_row(n, variance)
         plain, lifted = (LiftedKey.of(x, variance, *rest) for x in (np.zeros_like(n), lift))
         gained = (lifted.mean - plain.mean) / np.maximum(1 - plain.mean, TINY)
         own_share = np.where(n > 1, gained, 0.0)
-        mean = mean * (1 - own_share)[:, None] + np.diag(own_share)
+        mean = mean * (1 - own_share)[..., None] + on_diagonal(own_share)
 
     repeat = _repeated(layer, excess, own_share, np.ones_like(n))
-    pairs = np.einsum("ij,ij->i", mean @ rotated, mean)
+    pairs = np.vecdot(mean @ rotated, mean)
     pairs -= _repeated(layer, excess, own_share, limit)
     pairs += same.near @ layer.ridge.rotated * factor**2
     common = np.where(n > 1, pairs / np.maximum(1 - repeat, TINY), 0.0)
-    own_std = np.sqrt(np.maximum(variance * (mean @ size - common), 0.0))
+    own_std = np.sqrt(np.maximum(variance * (times(mean, size) - common), 0.0))
 
     def moments_at(own_std: Array) -> Moments:
         found = plain_moments(stack, attention, n, own_std, variance, common)
@@ -224,7 +227,7 @@ def attention_rows(stack: Stack, block: int, layer: Layer, grid: Grid, u: State)
         score_std=sigma * own,
         own_std=own_std,
         common=common,
-        alike=layer.kernel * np.outer(inverse, inverse),
+        alike=layer.kernel * outer(inverse),
         inverse=inverse,
         scale=scale,
         shift=shift,
@@ -256,23 +259,24 @@ def _shared(layer: Layer, excess: Array, own_share: Array, held: Array) -> Array
     if not own_share.any():
         return total
     rest = 1 - own_share
-    reads = averaging.mean > 0
-    cross = rest[:, None] * excess * reads / averaging.n_keys[:, None] * (own_share * held)
-    return np.asarray(np.outer(rest, rest) * total + cross + cross.T + np.diag(own_share**2 * held))
+    weights = excess * (averaging.mean > 0) / averaging.n_keys[:, None]
+    cross = rest[..., None] * weights * (own_share * held)[..., None, :]
+    kept = on_diagonal(own_share**2 * held)
+    return np.asarray(outer(rest) * total + cross + turned(cross) + kept)
 
 
 def _repeated(layer: Layer, excess: Array, own_share: Array, held: Array) -> Array:
     total = layer.averaging.repeated(excess, held)
     if not own_share.any():
         return total
-    rest, own = 1 - own_share, np.diag(excess) / layer.averaging.n_keys
+    rest, own = 1 - own_share, diagonal(excess) / layer.averaging.n_keys
     return np.asarray(rest**2 * total + own_share * (2 * rest * own + own_share) * held)
 
 
 def plain_moments(
-    stack: Stack, attention: Attention, n: Array, own_std: Array, variance: Array, common: Array
+    stack: Some, attention: Attention, n: Array, own_std: Array, variance: Array, common: Array
 ) -> Moments:
-    """Return the moments of rows of ``n`` keys (N,), alignment left out.
+    """Return the moments of rows of ``n`` keys (…, N), alignment left out.
 
     ``variance`` is that of the score of a unit key, ``common`` the share of it that two scores of
     a row have in common, and ``own_std`` the standard deviation of what they do not.
@@ -307,7 +311,7 @@ class Law(TypedDict):
     unit: int | None
 
 
-def _law(stack: Stack, attention: Attention) -> Law:
+def _law(stack: Some, attention: Attention) -> Law:
     """Return the law of a row's scores.
 
     A query is Gaussian, or a direction, or the part of a direction that one of several heads has,

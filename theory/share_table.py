@@ -8,11 +8,13 @@ by all layers, blocks and stacks after that. It is as exact as the integrals, wh
 
 from functools import lru_cache
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
+from .axes import by_value
 from .shares import key_shares
 
 Array = NDArray[np.float64]
@@ -20,6 +22,8 @@ Array = NDArray[np.float64]
 _RANGES = ((1.0, 7), (4.0, 10), (16.0, 16))
 """Largest variance of a table, and how many values of each variance it takes."""
 _SCALE = 4.0
+_ROWS_KEPT = 16
+"""Masks whose coefficients are kept together."""
 _TINY = 1e-300
 
 
@@ -29,18 +33,25 @@ def log_key_shares(own: Array, rest: Array, n: Array, dof: int | None) -> Array:
     Parameters
     ----------
     own, rest, n, dof
-        As in `key_shares`; numbers of keys are whole.
+        As in `key_shares`, of every stack that runs along: (…, N, K); numbers of keys (N,) are
+        whole.
 
     Returns
     -------
     ndarray
-        Shape (N, K).
+        Shape (…, N, K).
     """
-    largest = max(own.max(), rest.max())
-    for limit, count in _RANGES:
-        if largest <= limit:
-            return _table(dof, limit, count).values(own, rest, n)
-    return np.asarray(np.log(np.maximum(key_shares(own, rest, n, dof), _TINY)))
+    largest = np.maximum(own, rest).max(axis=(-2, -1))
+    ranges = np.searchsorted([limit for limit, _ in _RANGES], largest)
+
+    def values(place: int, which: Any) -> Array:
+        if place < len(_RANGES):
+            return _table(dof, *_RANGES[place]).values(own[which], rest[which], n)
+        both = (x[which].reshape(-1, *x.shape[-2:]) for x in (own, rest))
+        shares = np.array([key_shares(x, y, n, dof) for x, y in zip(*both, strict=True)])
+        return np.log(np.maximum(shares.reshape(own[which].shape), _TINY))
+
+    return by_value(ranges, values)
 
 
 @lru_cache(maxsize=32)
@@ -62,16 +73,24 @@ class ShareTable:
     def __init__(self, dof: int | None, limit: float, count: int) -> None:
         self.dof, self._top, self._count = dof, np.log1p(limit / _SCALE), count
         self._coefficients: dict[int, Array] = {}
+        self._of_row: dict[bytes, Array] = {}
 
     def values(self, own: Array, rest: Array, n: Array) -> Array:
-        """Return ``ln E a`` (N, K) for variances (N, K) and numbers of keys (N,)."""
-        numbers = n.astype(int).tolist()
-        missing = sorted(set(numbers) - self._coefficients.keys())
-        for _, alike in groupby(missing, _bits):  # or they would depend on what comes with them
-            self._add(list(alike))
-        coefficients = np.stack([self._coefficients[number] for number in numbers])
-        by_rest = self._polynomials(own) @ coefficients
-        return np.asarray(np.einsum("nkc,nkc->nk", by_rest, self._polynomials(rest)))
+        """Return ``ln E a`` (…, N, K) for variances (…, N, K) and numbers of keys (N,)."""
+        by_own, by_rest = self._polynomials(np.array([own, rest]))
+        return np.asarray(np.vecdot(by_own @ self._coefficients_of(n), by_rest))
+
+    def _coefficients_of(self, n: Array) -> Array:
+        key = n.tobytes()
+        if key not in self._of_row:
+            numbers = n.astype(int).tolist()
+            missing = sorted(set(numbers) - self._coefficients.keys())
+            for _, alike in groupby(missing, _bits):  # or they would depend on what comes with them
+                self._add(list(alike))
+            if len(self._of_row) == _ROWS_KEPT:
+                self._of_row.clear()
+            self._of_row[key] = np.stack([self._coefficients[number] for number in numbers])
+        return self._of_row[key]
 
     def _add(self, numbers: list[int]) -> None:
         nodes = chebyshev.chebpts1(self._count)
@@ -86,9 +105,16 @@ class ShareTable:
             self._coefficients[number] = to_coefficients @ values @ to_coefficients.T
 
     def _polynomials(self, variance: Array) -> Array:
-        """Return Chebyshev polynomials of variances (N, K, count)."""
+        """Return Chebyshev polynomials of variances (…, count)."""
         place = np.log1p(variance / _SCALE) * (2 / self._top) - 1
-        return chebyshev.chebvander(np.clip(place, -1.0, 1.0), self._count - 1)
+        place = np.minimum(place, 1.0, out=place)
+        found = np.ones((self._count, *place.shape))
+        found[1] = place
+        place *= 2
+        for k in range(2, self._count):
+            np.multiply(place, found[k - 1], out=found[k])
+            found[k] -= found[k - 2]
+        return np.moveaxis(found, 0, -1)
 
 
 def _bits(number: int) -> int:

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from ropeleak.spec import Stack
 from ropeleak.spec.sink import sink_band
 
 from .layer import Layer
 from .softmax import LARGEST_SCORE_STD, Moments, chi_square_nodes, row_moments
 from .state import State
+from .together import Some, first
 from .weights import TINY, LiftedKey
 
 Array = NDArray[np.float64]
@@ -52,7 +52,7 @@ class Shift(NamedTuple):
     weights: Array
 
     @classmethod
-    def of(cls, stack: Stack, layer: Layer, u: State, factor: Array) -> "Shift | None":
+    def of(cls, stack: Some, layer: Layer, u: State, factor: Array) -> "Shift | None":
         """Return the shift in a layer whose input is ``u``, or None where there is none.
 
         ``factor`` (G,) multiplies the input in scores. Where position 0 does not hold BOS, BOS is
@@ -68,7 +68,7 @@ class Shift(NamedTuple):
         else:
             shared = u.other["common"].pairs[0]
         towards = shared * factor * factor[0] / max(size[0], TINY)
-        entries = sink_band(stack, attention).size
+        entries = sink_band(first(stack), attention).size
         squares, weights = chi_square_nodes(entries)
         unit = attention.sink_bias**2 / entries
         cap = attention.softmax.softcap

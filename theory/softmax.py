@@ -12,14 +12,14 @@ the error falls exponentially with the number of nodes.
 """
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import RegularGridInterpolator
 from scipy.linalg import eigh_tridiagonal
 from scipy.special import expit, roots_hermitenorm
 
+from .axes import by_value
 from .integrands import (
     Parts,
     null_key_denominator,
@@ -29,6 +29,9 @@ from .integrands import (
     of_deficit,
     of_second,
 )
+
+if TYPE_CHECKING:
+    from scipy.interpolate import RegularGridInterpolator
 
 Array = NDArray[np.float64]
 
@@ -153,8 +156,12 @@ def _table(
     softcap: float | None,
     null: tuple[float, ...],
     unit: int | None,
-) -> RegularGridInterpolator:
-    """Tabulate moments over (ln n, σ, null logit), averaged over the query's squared norm."""
+) -> tuple[tuple[Array, ...], Array]:
+    """Tabulate moments over (ln n, σ, null logit), averaged over the query's squared norm.
+
+    Returns the axes and the values (n, σ, null logit, moment), without the third of both where
+    there is no null key.
+    """
     n = np.unique(
         np.round(np.concatenate([np.arange(1, 17), 2 ** np.arange(4, log2_n + 0.1, 0.25)]))
     )
@@ -166,10 +173,41 @@ def _table(
     mixed = np.einsum("nscbm,c->nsbm", values, weight)
     mixed[..., 0] -= np.log(n)[:, None, None]
     mixed[..., 3] = np.log(mixed[..., 3] * n[:, None, None])
-    axes: list[Array] = [np.asarray(np.log(n)), np.asarray(sigma, dtype=np.float64)]
-    if null:
-        return RegularGridInterpolator([*axes, np.array(null)], mixed, method="cubic")
-    return RegularGridInterpolator(axes, mixed[:, :, 0], method="cubic")
+    axes = np.log(n), np.asarray(sigma, dtype=np.float64)
+    return ((*axes, np.array(null)), mixed) if null else (axes, mixed[:, :, 0])
+
+
+class _Rows:
+    """The moments of rows with given numbers of keys as cubic splines in ``σ``.
+
+    Parameters
+    ----------
+    n
+        Numbers of keys (N,).
+    table
+        Arguments of `_table`.
+    """
+
+    def __init__(self, n: Array, *table: Any) -> None:
+        from scipy.interpolate import CubicSpline, make_interp_spline
+
+        (log_n, sigma), values = _table(*table)
+        of_rows = make_interp_spline(log_n, values, k=3)(np.log(n))
+        self._pieces = CubicSpline(sigma, of_rows, axis=1).c  # (4, pieces, N, moment)
+        self._row = np.arange(n.size)
+
+    @classmethod
+    @lru_cache(maxsize=64)
+    def of(cls, n: bytes, *table: Any) -> "_Rows":
+        """Return them, made once."""
+        return cls(np.frombuffer(n), *table)
+
+    def at(self, sigma: Array) -> Array:
+        """Return the moments (…, N, 4) of rows of scores that spread by ``sigma`` (…, N)."""
+        piece = np.minimum(sigma / _SIGMA_STEP, self._pieces.shape[1] - 1).astype(np.int64)
+        cubic, square, slope, constant = self._pieces[:, piece, self._row]
+        above = (sigma - piece * _SIGMA_STEP)[..., None]
+        return np.asarray(((cubic * above + square) * above + slope) * above + constant)
 
 
 def row_moments(
@@ -187,43 +225,66 @@ def row_moments(
     Parameters
     ----------
     n_keys, score_std
-        ``n_i`` and ``σ_i`` of every row (N,).
+        ``n_i`` of every row (N,), and ``σ_i`` of those of every stack that runs along (…, N).
     dof
         Head size, when ``σ²`` is a ``χ²_dof / dof`` mixture because a query's norm varies.
     softcap
         As in `softmax_moments`.
     null_logit, null_var
-        Mean and variance (N,) of the null key's logit, less what all scores of a row share.
+        Mean and variance (…, N) of the null key's logit, less what all scores of a row share.
     unit
         As in `softmax_moments`.
     """
     n = np.asarray(n_keys, dtype=float)
     sigma = np.minimum(score_std, LARGEST_SCORE_STD)
     log2_n = max(int(np.ceil(np.log2(n.max()))), 5)
-    n_sigma = max(int(np.ceil(sigma.max() / _SIGMA_STEP)), 4)
+
+    def tabulated(pieces: int, which: Any) -> Array:
+        table = log2_n, pieces, dof, softcap
+        if null_logit is None:
+            return _Rows.of(n.tobytes(), *table, (), unit).at(sigma[which])
+        rows = sigma[which].reshape(-1, n.size)
+        variances = np.zeros_like(sigma) if null_var is None else null_var
+        std = np.sqrt(variances[which]).reshape(rows.shape)
+        found = [
+            _with_null(n, *row, null_logit, table, unit) for row in zip(rows, std, strict=True)
+        ]
+        return np.array(found).reshape(*sigma[which].shape, len(Moments._fields))
+
+    pieces = np.maximum(np.ceil(sigma.max(-1) / _SIGMA_STEP).astype(int), 4)
+    log_z, row_sum, square, participation = np.moveaxis(by_value(pieces, tabulated), -1, 0)
     if null_logit is None:
-        found = _table(log2_n, n_sigma, dof, softcap, (), unit)(
-            np.stack([np.log(n), sigma], axis=-1)
-        )
-    else:
-        std = np.sqrt(np.zeros_like(n) if null_var is None else null_var)
-        x, w = roots_hermitenorm(_HERMITE_NODES)
-        reach = float(np.ceil((x[-1] * std.max() + 0.01) * 4) / 4)
-        axis = tuple((null_logit + np.linspace(-reach, reach, _NULL_NODES)).tolist())
-        table = _table(log2_n, n_sigma, dof, softcap, axis, unit)
-        found = sum(
-            wk * table(np.stack([np.log(n), sigma, null_logit + xk * std], axis=-1))
-            for xk, wk in zip(x, w / w.sum(), strict=True)
-        )
-    if null_logit is None:
-        found[n == 1] = 0.0, 1.0, 1.0, 0.0
+        alone = n == 1
+        log_z[..., alone] = participation[..., alone] = 0.0
+        row_sum[..., alone] = square[..., alone] = 1.0
     frozen = np.maximum(score_std / LARGEST_SCORE_STD, 1.0)
     return Moments(
-        (found[:, 0] + np.log(n)) * frozen,
-        np.clip(found[:, 1], 0.0, 1.0),
-        np.clip(found[:, 2], 0.0, 1.0),
-        np.clip(np.exp(found[:, 3]) / n, 0.0, 1.0),
+        (log_z + np.log(n)) * frozen,
+        np.clip(row_sum, 0.0, 1.0),
+        np.clip(square, 0.0, 1.0),
+        np.clip(np.exp(participation) / n, 0.0, 1.0),
     )
+
+
+@lru_cache(maxsize=64)
+def _spline(*table: Any) -> "RegularGridInterpolator":
+    from scipy.interpolate import RegularGridInterpolator
+
+    return RegularGridInterpolator(*_table(*table), method="cubic")
+
+
+def _with_null(
+    n: Array, sigma: Array, std: Array, logit: float, table: tuple[Any, ...], unit: int | None
+) -> Array:
+    """Return moments (N, 4) as they are tabulated, in the mean over the null key's logit."""
+    x, w = roots_hermitenorm(_HERMITE_NODES)
+    reach = float(np.ceil((x[-1] * std.max() + 0.01) * 4) / 4)
+    axis = tuple((logit + np.linspace(-reach, reach, _NULL_NODES)).tolist())
+    found = sum(
+        wk * _spline(*table, axis, unit)(np.stack([np.log(n), sigma, logit + xk * std], axis=-1))
+        for xk, wk in zip(x, w / w.sum(), strict=True)
+    )
+    return np.asarray(found)
 
 
 def sigmoid_moments(n_keys: Array, score_std: Array, bias: Array, shared: Array) -> Moments:
@@ -232,9 +293,9 @@ def sigmoid_moments(n_keys: Array, score_std: Array, bias: Array, shared: Array)
     Parameters
     ----------
     n_keys, score_std, bias
-        ``n_i``, ``σ_i`` and the bias of every row (N,).
+        ``n_i`` (N,), ``σ_i`` (…, N) and the bias of every row (N,).
     shared
-        Correlation of two scores of a row (N,).
+        Correlation of two scores of a row (…, N).
 
     Notes
     -----
@@ -242,11 +303,14 @@ def sigmoid_moments(n_keys: Array, score_std: Array, bias: Array, shared: Array)
     """
     x, w = roots_hermitenorm(40)
     w = w / w.sum()
-    a = expit(np.multiply.outer(score_std, x) + bias[:, None])
+    a = expit(score_std[..., None] * x + bias[:, None])
     hermite = np.stack([np.ones_like(x), x, (x**2 - 1) / np.sqrt(2)])
-    first, second, third = hermite @ (a * w).T
+    first, second, third = np.moveaxis((a * w) @ hermite.T, -1, 0)
     pair = first**2 + second**2 * shared + third**2 * shared**2
     square = (a**2) @ w
     return Moments(
-        -bias, n_keys * first, n_keys * square + n_keys * (n_keys - 1) * pair, n_keys * square
+        -bias + np.zeros_like(first),
+        n_keys * first,
+        n_keys * square + n_keys * (n_keys - 1) * pair,
+        n_keys * square,
     )

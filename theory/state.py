@@ -1,9 +1,14 @@
-"""The order parameters that the recursion carries from block to block."""
+"""The order parameters that the recursion carries from block to block.
+
+Where several stacks run together, all arrays have an axis (B,) for them before the others.
+"""
 
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .axes import diagonal, outer
 
 Array = NDArray[np.float64]
 
@@ -34,8 +39,8 @@ class SameContent:
     @property
     def matrix(self) -> Array:
         """``K`` at the nodes (G, G)."""
-        full = self.pairs.copy()
-        np.fill_diagonal(full, self.diag)
+        full, node = self.pairs.copy(), np.arange(self.diag.shape[-1])
+        full[..., node, node] = self.diag
         return full
 
     def scaled(self, by: "Factor") -> "SameContent":
@@ -44,7 +49,7 @@ class SameContent:
             self.pairs * by.pairs,
             self.diag * by.square,
             self.spread * by.spread,
-            self.near * (by.square if by.square.ndim == 0 else by.square[:, None]),
+            self.near * by.square[..., None],
         )
 
     def plus(self, other: "SameContent") -> "SameContent":
@@ -78,7 +83,7 @@ class OtherContent:
     @property
     def diag(self) -> Array:
         """``Q_ii`` (G,)."""
-        return np.diag(self.pairs)
+        return diagonal(self.pairs)
 
     def scaled(self, by: "Factor") -> "OtherContent":
         """Return the kernel of ``factor_i x_i``."""
@@ -96,7 +101,8 @@ class Factor:
     Attributes
     ----------
     square, pairs, spread
-        ``f_i²`` (G,), ``f_i f_j`` and ``(f_i f_j)²`` (G, G); numbers if it is the same everywhere.
+        ``f_i²`` (G,), ``f_i f_j`` and ``(f_i f_j)²`` (G, G); of size 1 if they are the same
+        everywhere.
     """
 
     square: Array
@@ -106,8 +112,8 @@ class Factor:
     @classmethod
     def of(cls, factor: Array | float) -> "Factor":
         """Return it for ``f_i`` (G,) or a number."""
-        f = np.asarray(factor)
-        pairs = np.multiply.outer(f, f)
+        f = np.atleast_1d(factor)
+        pairs = outer(f)
         return cls(f * f, pairs, pairs * pairs)
 
 
@@ -143,7 +149,7 @@ class State:
             Its kernel between some pairs of inputs, by name.
         """
         same = replace(
-            self.same, pairs=self.same.pairs + added, diag=self.same.diag + np.diag(added)
+            self.same, pairs=self.same.pairs + added, diag=self.same.diag + diagonal(added)
         )
         return State(
             same,

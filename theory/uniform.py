@@ -15,7 +15,8 @@ from scipy.special import expit, roots_hermitenorm
 from ropeleak.spec import Softmax, Stack
 
 from .dense import Band, Kernels, Mask, Rows, check, finished, observables
-from .mean_field import Keep, Positions
+from .grid import Positions
+from .mean_field import Keep
 
 Array = NDArray[np.float64]
 

@@ -9,13 +9,17 @@ norm act on it entry by entry.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ropeleak.spec import Attention, Stack
+from ropeleak.spec import Attention
 
 from .grid import Grid, log_nodes
+
+if TYPE_CHECKING:
+    from .together import Some
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -42,7 +46,7 @@ class Vicinity:
     beyond: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, stack: Stack, grid: Grid) -> "Vicinity":
+    def of(cls, stack: "Some", grid: Grid) -> "Vicinity":
         """Return the vicinity for a stack on a grid."""
         windows = {a.window for a in stack.attention if a.window is not None}
         spacing = np.diff(grid.nodes, prepend=0)
@@ -108,11 +112,11 @@ class Ridge:
     ) -> "Ridge":
         """Return the ridge of one layer with some rotation frequencies."""
         b, offsets = vicinity.offsets.size, vicinity.offsets
-        turned = np.cos(np.outer(offsets, frequencies)) @ share
         zero = np.zeros(b)
         if not b:
             none = np.zeros_like(vicinity.beyond)
-            return cls(offsets, none, np.zeros((0, 0)), zero, zero, zero, turned, zero)
+            return cls(offsets, none, np.zeros((0, 0)), zero, zero, zero, zero, zero)
+        turned = np.cos(np.outer(offsets, frequencies)) @ share
         w = attention.window
         if w is None:
             far = int(offsets[-1])

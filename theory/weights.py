@@ -9,6 +9,7 @@ independent, and for all others to second order in the scores (theorem ``key-wei
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,12 +17,12 @@ from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 from scipy.special import expit, roots_hermitenorm
 
-from ropeleak.spec import Stack
-
 from .averaging import Averaging
+from .axes import diagonal
 from .layer import Layer
 from .share_table import log_key_shares
 from .softmax import LARGEST_SCORE_STD
+from .together import Some
 
 Array = NDArray[np.float64]
 
@@ -31,64 +32,77 @@ _NODES = 8
 """Variances of each row at which mean weights are integrated."""
 
 
-def tilt(stack: Stack, layer: Layer, variance: Array, rotated: Array, size: Array) -> Array:
-    """Return ``E a_ij`` relative to uniform attention, before normalisation (G, G)."""
+def tilt(stack: Some, layer: Layer, variance: Array, rotated: Array, size: Array) -> Array:
+    """Return ``E a_ij`` relative to uniform attention, before normalisation (…, G, G)."""
     attention, averaging = layer.attention, layer.averaging
     if attention.softmax.kind == "sigmoid":
         return np.ones_like(rotated)
-    strength = np.minimum(variance, LARGEST_SCORE_STD**2)[:, None]
+    strength = np.minimum(variance, LARGEST_SCORE_STD**2)[..., None]
     own = strength * apart(averaging, rotated, size)
     dof = None if attention.qk_norm != "none" else stack.head_size(attention)
-    n, total = averaging.n_keys[:, None], (averaging.mean * own).sum(1, keepdims=True)
+    n = averaging.n_keys
+    total = (n * np.vecdot(averaging.mean, own))[..., None]
 
     def log_share(at: Array) -> Array:
-        rest = np.maximum(n * total - at, 0.0) / np.maximum(n - 1, 1.0)
-        return log_key_shares(at, rest, averaging.n_keys, dof)
+        rest = np.maximum(total - at, 0.0) / np.maximum(n - 1, 1.0)[:, None]
+        return log_key_shares(at, rest, n, dof)
 
     found = _interpolated(log_share, own, averaging.mean > 0)
-    return np.asarray(np.exp(found - found.max(1, keepdims=True)))
+    found -= found.max(-1, keepdims=True)
+    return np.asarray(np.exp(found))
 
 
 def apart(averaging: Averaging, rotated: Array, size: Array) -> Array:
-    """Return ``v_ij / σ_i²`` of independent scores that spread about their row as these do (G, G).
+    """Return ``v_ij / σ_i²`` of independent scores that spread about their row as these do.
 
     Parameters
     ----------
     rotated
-        ``C_jk κ(j-k)`` of different tokens (G, G).
+        ``C_jk κ(j-k)`` of different tokens (…, G, G).
     size
-        ``C_jj`` (G,).
+        ``C_jj`` (…, G).
     """
     n = averaging.n_keys[:, None]
-    itself = (averaging.mean > 0) * (size - np.diag(rotated)) / n
-    with_row = averaging.mean @ rotated + itself
-    about = size - 2 * with_row + (averaging.mean * with_row).sum(1, keepdims=True)
-    mean = (averaging.mean * about).sum(1, keepdims=True)
-    independent = (about - mean / np.maximum(n - 1, 1.0)) * n / np.maximum(n - 2, 1.0)
-    return np.asarray(np.maximum(independent, 0.0))
+    with_row = averaging.mean @ rotated
+    with_row += (averaging.mean > 0) * ((size - diagonal(rotated))[..., None, :] / n)
+    about = size[..., None, :] + np.vecdot(averaging.mean, with_row)[..., None]
+    about -= 2 * with_row
+    mean = np.vecdot(averaging.mean, about)[..., None]
+    about -= mean / np.maximum(n - 1, 1.0)
+    about *= n / np.maximum(n - 2, 1.0)
+    return np.asarray(np.maximum(about, 0.0))
 
 
 def _interpolated(f: Callable[[Array], Array], x: Array, among: NDArray[np.bool_]) -> Array:
-    """Return a smooth ``f`` at ``x`` (G, G), from a few values between each row's ends.
+    """Return a smooth ``f`` at ``x`` (…, G, G), from a few values between each row's ends.
 
     ``among`` are the entries that matter; others are cut off at the row's ends.
     """
-    low = np.where(among, x, np.inf).min(1, keepdims=True)
-    high = np.where(among, x, 0.0).max(1, keepdims=True)
+    low = np.where(among, x, np.inf).min(-1, keepdims=True)
+    high = np.where(among, x, 0.0).max(-1, keepdims=True)
     middle, half = (high + low) / 2, np.maximum((high - low) / 2, TINY)
-    nodes = chebyshev.chebpts1(_NODES)
-    values = f(np.maximum(middle + half * nodes, 0.0))
-    powers = np.linalg.solve(np.vander(nodes, increasing=True), values.T)[..., None]
-    place = np.clip((x - middle) / half, -1.0, 1.0)
+    nodes, to_powers = _powers()
+    powers = np.moveaxis(f(np.maximum(middle + half * nodes, 0.0)) @ to_powers, -1, 0)[..., None]
+    place = (x - middle) / half
+    np.maximum(place, -1.0, out=place)
+    np.minimum(place, 1.0, out=place)
     found = place * powers[-1]
     for power in powers[-2:0:-1]:
         found += power
         found *= place
-    return np.asarray(found + powers[0])
+    found += powers[0]
+    return np.asarray(found)
+
+
+@lru_cache(maxsize=1)
+def _powers() -> tuple[Array, Array]:
+    """Return nodes, and what makes coefficients of powers of values at them."""
+    nodes = chebyshev.chebpts1(_NODES)
+    return np.asarray(nodes), np.asarray(np.linalg.inv(np.vander(nodes, increasing=True)).T)
 
 
 class LiftedKey(NamedTuple):
-    """The weight of one key whose score is lifted (N,), and ``ln Z`` less that of the rest."""
+    """The weight of one key whose score is lifted (…, N), and ``ln Z`` less that of the rest."""
 
     mean: Array
     square: Array
@@ -103,7 +117,7 @@ class LiftedKey(NamedTuple):
         """
         x, w = _normal_nodes()
         variance = np.minimum(variance, LARGEST_SCORE_STD**2)
-        score = (lift + centre)[:, None] + np.sqrt(variance + spread)[:, None] * x
+        score = (lift + centre)[..., None] + np.sqrt(variance + spread)[..., None] * x
         weight = expit(score)
         return cls(weight @ w, weight**2 @ w, np.logaddexp(0, score) @ w)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "llama-3.1-8b"
 
-PositionsChoice = Literal["auto", "dense", "grid"]
+PositionsChoice = Literal["auto", "dense", "grid", "coarse"]
 MethodChoice = Literal["mean-field", "uniform", "sampled"]
 KeepChoice = Literal["summary", "full"]
 

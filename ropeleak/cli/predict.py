@@ -45,7 +45,10 @@ def predict(
     ] = None,
     positions: Annotated[
         PositionsChoice,
-        typer.Option(help="Every position, or a log-spaced grid of them for long contexts."),
+        typer.Option(
+            help="Every position (dense), a log-spaced grid of them, or a coarse one; auto is dense"
+            " for short contexts."
+        ),
     ] = "auto",
     method: Annotated[
         MethodChoice,

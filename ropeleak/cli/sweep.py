@@ -57,8 +57,8 @@ def sweep(
         PositionsChoice | None,
         typer.Option(
             show_default=False,
-            help="Where the theories compute: every position, or a log-spaced grid of them, which"
-            " is faster and within 1%; auto unless given.",
+            help="Where the theories compute: every position (dense), or a log-spaced grid of them,"
+            " which is faster and within 1%; coarse unless given, auto as predict does.",
         ),
     ] = None,
     heads: Annotated[

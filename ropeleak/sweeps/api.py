@@ -108,7 +108,9 @@ def sweep(
         Called whenever points are finished.
     **options
         Of the methods of theory ``positions``, of ``sampled`` also ``heads``; of ``measure``
-        ``width``, ``draws``, ``contents`` and ``target_se``.
+        ``width``, ``draws``, ``contents`` and ``target_se``. Unless given, the closed recursion
+        runs on the ``coarse`` grid, a fraction of a percent from what `ropeleak.predict` says
+        (2% where queries and keys are aligned); ``positions="auto"`` gives its numbers.
 
     Returns
     -------

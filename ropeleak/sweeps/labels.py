@@ -6,11 +6,10 @@ from math import prod
 from typing import Any, Literal
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from ropeleak.errors import RopeleakError
-from ropeleak.observables import HEADS, OBSERVABLES
+from ropeleak.observables import HEADS, OBSERVABLES, Unlabelled
 from ropeleak.selection import between
 from ropeleak.spec.explain import nearest, shorten
 from ropeleak.spec.stack import MAX_BLOCKS, MAX_CONTEXT
@@ -75,18 +74,17 @@ class Labels:
         """Return arrays (count, …) of NaN by name."""
         return {name: np.full((count, *self.shape(name)), np.nan) for name in self.names}
 
-    def fill(self, arrays: Mapping[str, Array], row: int, found: xr.Dataset) -> None:
+    def fill(self, arrays: Mapping[str, Array], row: int, found: Unlabelled) -> None:
         """Set one row of `empty` arrays to what was found for a point.
 
         Between the positions of ``found`` a quantity is interpolated in ``ln(1+i)``; past its last
         block and position it stays NaN.
         """
-        nodes = np.asarray(found["query"].values)
         query = np.array(self.query, dtype=np.int64)
-        inside = query <= nodes[-1]
-        left, right, share = between(nodes, query[inside])
+        inside = query <= found.positions[-1]
+        left, right, share = between(found.positions, query[inside])
         for name in self.names:
-            values = np.asarray(found[name].values, dtype=float)
+            values = found.variables[name]
             if "query" in self.dims(name):
                 values = (1 - share) * values[:, left] + share * values[:, right]
                 arrays[name][row, : values.shape[0], inside] = values.T

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from ropeleak.errors import RopeleakError
+from ropeleak.observables import Unlabelled
 from ropeleak.results import Positions, in_range
 from ropeleak.spec import Stack
 from ropeleak.spec.explain import nearest, shorten
@@ -21,43 +21,63 @@ from .labels import Labels
 DONE, FAILED = 1, 2
 """Status of a point that was computed, and of one that could not be; 0 is not computed yet."""
 
+MEAN_FIELD_POSITIONS: Positions = "coarse"
+"""Positions on which the closed recursion runs unless told otherwise."""
+
 
 class Method(NamedTuple):
-    """A way to get a dataset from a stack.
+    """A way to get numbers from stacks.
 
     Attributes
     ----------
     run
-        From a stack, the seed and the options.
+        From some stacks, the seed and the options.
     options
         Names of the options that it takes.
     sampled
         Whether it draws random numbers and has standard errors.
+    together
+        Whether several stacks take less time than one after the other.
     """
 
-    run: Callable[..., xr.Dataset]
+    run: Callable[..., list[Unlabelled]]
     options: tuple[str, ...]
     sampled: bool
+    together: bool = False
 
 
-def _predict(method: str) -> Callable[..., xr.Dataset]:
-    def run(stack: Stack, seed: int | None, positions: str = "auto", **given: Any) -> xr.Dataset:
+def _predict(method: str) -> Callable[..., list[Unlabelled]]:
+    def run(
+        stacks: Sequence[Stack], seed: int | None, positions: Positions = "auto", **given: Any
+    ) -> list[Unlabelled]:
         from ropeleak.theory.methods import predictor
 
-        return predictor(method, seed=seed, **given)(stack, keep="summary", positions=positions)
+        predict = predictor(method, seed=seed, **given)
+        return [Unlabelled.of(predict(stack, positions=positions)) for stack in stacks]
 
     return run
 
 
-def _measure(stack: Stack, seed: int, width: int | None = None, **given: Any) -> xr.Dataset:
+def _predict_many(
+    stacks: Sequence[Stack], seed: None, positions: Positions = MEAN_FIELD_POSITIONS
+) -> list[Unlabelled]:
+    from ropeleak.theory.methods import predict_many
+
+    return predict_many(stacks, positions)
+
+
+def _measure(
+    stacks: Sequence[Stack], seed: int, width: int | None = None, **given: Any
+) -> list[Unlabelled]:
     from ropeleak.simulate import measure
 
+    proxies = stacks if width is None else [stack.proxy(width) for stack in stacks]
     # One thread for each point: the points themselves run at the same time.
-    return measure(stack if width is None else stack.proxy(width), seed=seed, threads=1, **given)
+    return [Unlabelled.of(measure(stack, seed=seed, threads=1, **given)) for stack in proxies]
 
 
 METHODS: dict[str, Method] = {
-    "mean-field": Method(_predict("mean-field"), ("positions",), sampled=False),
+    "mean-field": Method(_predict_many, ("positions",), sampled=False, together=True),
     "uniform": Method(_predict("uniform"), ("positions",), sampled=False),
     "sampled": Method(_predict("sampled"), ("positions", "heads"), sampled=True),
     "measure": Method(_measure, ("width", "draws", "contents", "target_se"), sampled=True),
@@ -96,11 +116,22 @@ class Task:
         text = f"{self.seed}:{point.identity}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
-    def run(self, stack: Stack, point: Point) -> xr.Dataset:
-        """Return the dataset of one point."""
+    def run(self, stack: Stack, point: Point) -> Unlabelled:
+        """Return what is found for one point."""
         seed = self.seed_of(point) if self.sampled else None
         with in_range(stack):
-            return METHODS[self.method].run(stack, seed, **self.options)
+            return METHODS[self.method].run([stack], seed, **self.options)[0]
+
+    def run_together(self, stacks: Sequence[Stack]) -> list[Unlabelled] | None:
+        """Return what is found for some points, or None if each has to run alone."""
+        method = METHODS[self.method]
+        if not method.together or len(stacks) < 2:
+            return None
+        try:
+            with in_range(stacks[0]):
+                return method.run(stacks, None, **self.options)
+        except Exception:  # each says for itself what is wrong
+            return None
 
 
 class Finished(NamedTuple):
@@ -145,9 +176,17 @@ def compute(task: Task, models: Mapping[str, Stack], points: Sequence[Point]) ->
     """Return what comes of some points; one that fails has its reason and the rest goes on."""
     start = time.perf_counter()
     finished = failed(task, points, "")
+    stacks: dict[int, Stack] = {}
     for row, point in enumerate(points):
         try:
-            found = task.run(point.stack(models), point)
+            stacks[row] = point.stack(models)
+        except RopeleakError as error:
+            finished.reasons[row] = str(error)
+    together = task.run_together(list(stacks.values()))
+    done = dict(zip(stacks, together, strict=True)) if together else {}
+    for row, stack in stacks.items():
+        try:
+            found = done[row] if row in done else task.run(stack, points[row])
         except RopeleakError as error:
             finished.reasons[row] = str(error)
         except MemoryError:
@@ -157,7 +196,7 @@ def compute(task: Task, models: Mapping[str, Stack], points: Sequence[Point]) ->
         else:
             task.labels.fill(finished.values, row, found)
             finished.status[row] = DONE
-            finished.approximations[row] = found.attrs["approximations"]
+            finished.approximations[row] = str(found.attrs["approximations"])
     return finished._replace(seconds=time.perf_counter() - start)
 
 

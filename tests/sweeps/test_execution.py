@@ -21,12 +21,12 @@ from ropeleak.sweeps.labels import make_labels
 from ropeleak.sweeps.task import Finished, Task
 from tests.sweeps.support import OVER, STACK, assert_same
 
-POINTS = 300
-MODEL = load("pythia-160m", 8).set("n_blocks", 1)
+POINTS = 3000
+MODEL = load("pythia-160m", 12).set("n_blocks", 4)
 MANY = {"rope.base": f"1e4:1e6:log:{POINTS}"}
 COMMAND = [
-    sys.executable, "-m", "ropeleak", "sweep", "pythia-160m", "--context", "8", "--set",
-    "n_blocks=1", "--over", f"rope.base={MANY['rope.base']}", "--workers", "2",
+    sys.executable, "-m", "ropeleak", "sweep", "pythia-160m", "--context", "12", "--set",
+    "n_blocks=4", "--over", f"rope.base={MANY['rope.base']}", "--workers", "2",
 ]  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def test_interrupted_it_says_how_to_go_on() -> None:
     assert err.count("\n") == 1 and "the same command goes on from a.nc.part" in err
     assert os.listdir() == ["a.nc.part"]
     with Sweep(MODEL, MANY, out="a.nc") as running:
-        told = int(err.removeprefix("Stopped after ").partition(f" of {POINTS} points")[0])
+        told = int(err.removeprefix("Stopped after ").partition(f" of {POINTS:,} points")[0])
         assert 0 < told <= running.done  # a batch may be written and not yet counted
 
 
@@ -206,6 +206,10 @@ def test_an_unexpected_error_is_the_reason_of_its_point(monkeypatch: pytest.Monk
             raise MemoryError
         return run(self, stack, point)
 
+    def fails_together(self: Task, stacks: Any) -> None:
+        return None
+
+    monkeypatch.setattr(Task, "run_together", fails_together)
     monkeypatch.setattr(Task, "run", fails)
     found = sweep(STACK, {"window": [2, 4, 6, 8]}, workers=1)
     assert found["reason"].values.tolist() == [

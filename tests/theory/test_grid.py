@@ -43,10 +43,12 @@ def build(name: str, context: int) -> Stack:
     return Stack.build(**options, context=context)
 
 
-def assert_close(found: xr.Dataset, wanted: xr.Dataset, tolerance: float) -> None:
+def assert_close(
+    found: xr.Dataset, wanted: xr.Dataset, tolerance: float, names: tuple[str, ...] = VARIABLES
+) -> None:
     if "query" in found.dims:
         wanted = wanted.sel(query=found["query"])
-    for name in VARIABLES:
+    for name in names:
         scale = np.abs(wanted[name].values)
         allowed = tolerance * np.maximum(scale, 1e-3 * scale.max())
         off = np.abs(found[name].values - wanted[name].values)
@@ -60,6 +62,10 @@ def test_grid_and_refinement_are_the_recursion_on_all_positions(
     stack = build(name, 360)
     everywhere = predict(stack, positions="dense")
     assert_close(predict(stack, positions="grid"), everywhere, 0.01)
+    coarse = predict(stack, positions="coarse")
+    assert coarse.attrs["positions"] == "coarse"
+    assert_close(coarse, everywhere, 0.01)
+    assert_close(coarse, everywhere, 0.02, ("leak_residual", "q_common", "beacon"))
     monkeypatch.setattr(mean_field, "DIRECT_DENSE", 100)
     refined = predict(stack, positions="dense")
     assert refined.sizes["query"] == 360

@@ -94,7 +94,7 @@ def test_derivatives_are_those_of_the_polynomial() -> None:
     rng = np.random.default_rng(0)
     coefficients = rng.normal(size=6)
     c = np.linspace(-1, 1, 7)[:, None]
-    found = evaluate([np.array([[x]]) for x in coefficients], c)
+    found = evaluate(coefficients[:, None, None], c)
     exact = np.polynomial.Polynomial(coefficients)
     for part, derivative in zip(found, (exact, exact.deriv(), exact.deriv(2)), strict=True):
         np.testing.assert_allclose(part, derivative(c), atol=1e-12)
