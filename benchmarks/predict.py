@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ropeleak.catalog import load
-from ropeleak.theory.mean_field import Positions, predict
+from ropeleak.theory.grid import Positions
+from ropeleak.theory.mean_field import predict
 
 from . import peak
 

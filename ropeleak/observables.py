@@ -5,11 +5,13 @@ The names are the contract: theory and Monte Carlo return the same variables.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -83,31 +85,12 @@ COORDINATES = {
 }
 
 
-class Unlabelled(NamedTuple):
-    """The arguments of `dataset`: labels cost more than what some numbers take to compute."""
-
-    variables: Mapping[str, NDArray[np.float64]]
-    n_blocks: int
-    positions: NDArray[np.int64]
-    attrs: Mapping[str, str | int | float]
-
-    @classmethod
-    def of(cls, found: xr.Dataset) -> "Unlabelled":
-        """Return the numbers of a dataset."""
-        values = {str(name): np.asarray(found[name].values) for name in found.data_vars}
-        return cls(values, found.sizes["block"], np.asarray(found["query"].values), found.attrs)
-
-    def dataset(self) -> xr.Dataset:
-        """Return the labelled dataset."""
-        return dataset(*self)
-
-
 def dataset(
     variables: Mapping[str, NDArray[np.float64]],
     n_blocks: int,
     positions: NDArray[np.int64],
     attrs: Mapping[str, str | int | float],
-) -> xr.Dataset:
+) -> "xr.Dataset":
     """Return the labelled dataset of some observables.
 
     Parameters
@@ -122,6 +105,8 @@ def dataset(
     attrs
         What produced the numbers.
     """
+    import xarray as xr
+
     heads = next((v.shape[1] for name, v in variables.items() if name.startswith("head_")), 0)
     coordinates = {
         "head": np.arange(heads),
@@ -133,14 +118,18 @@ def dataset(
     data: dict[str, Any] = {}
     used: set[str] = set()
     for name, values in variables.items():
-        dims = OBSERVABLES[name.removesuffix("_se")].dims
-        data[name] = dims, values, metadata(name)
-        used.update(dims)
+        data[name] = dims(name), values, metadata(name)
+        used.update(dims(name))
     result = xr.Dataset(
         data, {name: coordinates[name] for name in COORDINATES if name in used}, dict(attrs)
     )
     describe_coordinates(result)
     return result
+
+
+def dims(name: str) -> tuple[str, ...]:
+    """Return the dimensions of a variable or of its standard error."""
+    return OBSERVABLES[name.removesuffix("_se")].dims
 
 
 def metadata(name: str) -> dict[str, str]:
@@ -150,7 +139,7 @@ def metadata(name: str) -> dict[str, str]:
     return {"units": row.unit, "long_name": error + row.long_name, "definition": row.definition}
 
 
-def describe_coordinates(found: xr.Dataset) -> None:
+def describe_coordinates(found: "xr.Dataset") -> None:
     """Give the coordinates of a dataset that are observables' dimensions their units and names."""
     for name, (unit, long_name) in COORDINATES.items():
         if name in found.coords:

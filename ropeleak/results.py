@@ -3,22 +3,24 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union
 
 import numpy as np
-import xarray as xr
 
 from .errors import RopeleakError
+from .numbers import Array, Numbers
 from .observables import GIVEN
 from .output import ENGINE, save_netcdf
-from .selection import at_position, pair_of_positions, representative_blocks
+from .selection import pair_of_positions, representative_blocks
 from .spec import Stack
 from .weights.files import config_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
     from matplotlib.figure import Figure
 
     from .weights import Files
@@ -215,7 +217,7 @@ class Result:
     dataset
         Variables named as in `ropeleak.observables`; attributes ``stack`` (JSON), ``method``,
         ``positions``, ``ropeleak`` (version) and ``approximations`` (one sentence a line). Where
-        ``<name>_se`` exists it is the standard error of ``<name>``.
+        ``<name>_se`` exists it is the standard error of ``<name>``. Or the same as `Numbers`.
 
     Raises
     ------
@@ -223,12 +225,17 @@ class Result:
         If the dataset is not one of ropeleak's.
     """
 
-    def __init__(self, dataset: xr.Dataset) -> None:
-        missing = [name for name in _REQUIRED if name not in dataset]
+    def __init__(self, dataset: "xr.Dataset | Numbers") -> None:
+        names = dataset.variables
+        missing = [name for name in _REQUIRED if name not in names]
         if missing or "stack" not in dataset.attrs:
             lacking = missing[0] if missing else "attribute stack"
             raise RopeleakError(f"this dataset is not a ropeleak result: it has no {lacking}")
-        self.dataset = dataset
+        if isinstance(dataset, Numbers):
+            self.numbers = dataset
+        else:
+            self.dataset = dataset
+        self._attrs = dataset.attrs
         try:
             self.stack = Stack.model_validate_json(dataset.attrs["stack"])
         except ValueError:
@@ -236,7 +243,18 @@ class Result:
                 "this dataset's architecture cannot be read: it was written by another version"
                 f" of ropeleak ({dataset.attrs.get('ropeleak', 'unknown')})"
             ) from None
+        self._cues: dict[tuple[int, int], dict[str, Array]] = {}
         self._rulers: dict[tuple[int, int], xr.Dataset] = {}
+
+    @cached_property
+    def dataset(self) -> "xr.Dataset":
+        """The numbers, labelled."""
+        return self.numbers.dataset()
+
+    @cached_property
+    def numbers(self) -> Numbers:
+        """The numbers as plain arrays."""
+        return Numbers.of(self.dataset)
 
     # Files
 
@@ -260,6 +278,8 @@ class Result:
         RopeleakError
             If the file is missing, unreadable, or not a ropeleak result.
         """
+        import xarray as xr
+
         try:
             with open(path, "rb"):
                 pass
@@ -282,14 +302,14 @@ class Result:
     @property
     def approximations(self) -> list[str]:
         """What the numbers leave out of the model, one sentence each."""
-        return [line for line in self.dataset.attrs.get("approximations", "").split("\n") if line]
+        return [line for line in self._attrs.get("approximations", "").split("\n") if line]
 
     @property
     def is_given(self) -> bool:
         """Whether the numbers are about given weights, not about random ones."""
-        return bool(self.dataset.attrs.get("method") == GIVEN)
+        return bool(self._attrs.get("method") == GIVEN)
 
-    def ruler(self, i: int, i2: int) -> xr.Dataset:
+    def ruler(self, i: int, i2: int) -> "xr.Dataset":
         """Return how well the same token at positions ``i`` and ``i2`` can be told apart.
 
         Predicted for random weights of this architecture.
@@ -305,16 +325,24 @@ class Result:
         RopeleakError
             If a position is outside the context, or the numbers are about given weights.
         """
+        if (i, i2) not in self._rulers:
+            from ropeleak.theory.ruler import labelled
+
+            self._rulers[i, i2] = labelled(self.cues(i, i2), i, i2)
+        return self._rulers[i, i2]
+
+    def cues(self, i: int, i2: int) -> dict[str, Array]:
+        """Return the variables of `ruler` as plain arrays."""
         if self.is_given:
             raise RopeleakError(
                 "rulers are predictions for random weights: predict(result.stack) has them"
             )
-        if (i, i2) not in self._rulers:
-            from ropeleak.theory import ruler as module
+        if (i, i2) not in self._cues:
+            from ropeleak.theory.ruler import cues
 
             with in_range(self.stack):
-                self._rulers[i, i2] = module.ruler(self.stack, i, i2)
-        return self._rulers[i, i2]
+                self._cues[i, i2] = cues(self.stack, i, i2)
+        return self._cues[i, i2]
 
     def table(
         self, max_rows: int | None = None, positions: Sequence[int] | None = None
@@ -336,22 +364,30 @@ class Result:
         """
         import pandas as pd
 
+        columns = self.columns(max_rows, positions)
+        return pd.DataFrame(columns, index=pd.Index(columns.pop("block"), name="block"))
+
+    def columns(
+        self, max_rows: int | None = None, positions: Sequence[int] | None = None
+    ) -> dict[str, Any]:
+        """Return the columns of `table`, ``block`` first, as plain arrays."""
         from .describe import keys_seen
 
-        blocks = representative_blocks(self.dataset, max_rows)
+        numbers = self.numbers
+        blocks = np.array(representative_blocks(numbers.variables["leak_mask"], max_rows))
         columns: dict[str, Any] = {
-            "keys": [keys_seen(self.stack.attention[block - 1]) for block in blocks]
+            "block": blocks,
+            "keys": [keys_seen(self.stack.attention[block - 1]) for block in blocks],
         }
         for name in ("leak_mask", "leak_residual", "leak_total"):
-            columns[name] = self.dataset[name].sel(block=blocks).values
+            columns[name] = numbers.variables[name][blocks - 1]
         if positions is None:
             positions = pair_of_positions(self.stack.context)
         for i in positions:
-            for name, dim in (("beacon", "depth"), ("k_diag", "depth"), ("sink_excess", "block")):
-                if name in self.dataset:
-                    values = at_position(self.dataset[name], i).sel({dim: blocks}).values
-                    columns[f"{name}[{i}]"] = values
-        return pd.DataFrame(columns, index=pd.Index(np.asarray(blocks), name="block"))
+            for name, first in (("beacon", 0), ("k_diag", 0), ("sink_excess", 1)):
+                if name in numbers.variables:
+                    columns[f"{name}[{i}]"] = numbers.at(name, i)[blocks - first]
+        return columns
 
     # Words and pictures
 
@@ -360,8 +396,8 @@ class Result:
         from .verdict import sentences
 
         pair = pair_of_positions(self.stack.context)
-        ruler = self.ruler(*pair) if len(pair) == 2 and not self.is_given else None
-        return "\n".join(sentences(self.dataset, self.stack, ruler, pair))
+        ruler = self.cues(*pair) if len(pair) == 2 and not self.is_given else None
+        return "\n".join(sentences(self.numbers, self.stack, ruler, pair))
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> "Figure":
         """Draw leak, beacon, variance and softmax denominator; save it where a path is given.
@@ -379,7 +415,7 @@ class Result:
         return plot_all({self.stack.name: self}, path)
 
     def __repr__(self) -> str:
-        method = self.dataset.attrs.get("method", "unknown method")
+        method = self._attrs.get("method", "unknown method")
         return (
             f"<ropeleak.Result {self.stack.name!r}: {self.stack.n_blocks} blocks,"
             f" context {self.stack.context}, {method}>"

@@ -1,6 +1,7 @@
 """Choosing what to show of a dataset: positions off the grid, some of many blocks."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,13 @@ def between(
     return left, right, np.where(left < right, share, 0.0)
 
 
+def interpolated(nodes: NDArray[np.int64], position: int, value: Callable[[int], Any]) -> Any:
+    """Return a quantity at a position, interpolated in ``ln(1+i)``, from ``value`` of a node."""
+    (left,), (right,), (share,) = between(nodes, np.array([position]))
+    below, above = value(left), value(right)
+    return below if left == right else (1 - share) * below + share * above
+
+
 def at_position(values: "xr.DataArray", position: int) -> "xr.DataArray":
     """Return a quantity at one query position, interpolated in ``ln(1+i)`` between the grid's.
 
@@ -64,9 +72,10 @@ def at_position(values: "xr.DataArray", position: int) -> "xr.DataArray":
     position
         ``0 .. T-1``.
     """
-    (left,), (right,), (share,) = between(values["query"].values, np.array([position]))
-    below, above = values.isel(query=left, drop=True), values.isel(query=right, drop=True)
-    return below if left == right else (1 - share) * below + share * above
+    found: xr.DataArray = interpolated(
+        values["query"].values, position, lambda node: values.isel(query=node, drop=True)
+    )
+    return found
 
 
 def common_position(dataset: "xr.Dataset") -> int | None:
@@ -111,21 +120,21 @@ def headline(dataset: "xr.Dataset", name: str, position: int | None) -> "xr.Data
     return values.isel({dim: last}).drop_vars(dim)
 
 
-def representative_blocks(dataset: "xr.Dataset", max_rows: int | None = None) -> list[int]:
+def representative_blocks(leak_mask: NDArray[np.float64], max_rows: int | None = None) -> list[int]:
     """Return at most ``max_rows`` blocks: first, last, where the leak jumps, and evenly between.
 
     Parameters
     ----------
-    dataset
-        With ``leak_mask`` over ``block`` 1..L.
+    leak_mask
+        The mask leak of blocks 1..L.
     max_rows
         All blocks unless given; at least 2.
     """
-    blocks = [int(block) for block in dataset["block"].values]
+    blocks = list(range(1, len(leak_mask) + 1))
     if max_rows is None or len(blocks) <= max_rows:
         return blocks
     max_rows = max(max_rows, 2)
-    mask = np.nan_to_num(np.asarray(dataset["leak_mask"].values, dtype=float))
+    mask = np.nan_to_num(np.asarray(leak_mask, dtype=float))
     kinds = [0, len(blocks) - 1]
     for extreme in (int(mask.argmin()), int(mask.argmax())):
         if extreme not in kinds and len(kinds) < max_rows and np.ptp(mask) > 0.05 * mask.max():

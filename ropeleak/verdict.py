@@ -1,16 +1,16 @@
-"""What a dataset says, in plain words."""
+"""What numbers say, in plain words."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 from math import erf, exp, sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from .describe import keys_seen, percent, sig, spread
+from .numbers import Numbers
 from .observables import GIVEN
-from .selection import at_position
 
 if TYPE_CHECKING:
     from .spec import Stack
@@ -27,33 +27,33 @@ SHORTEST = 4
 
 
 def sentences(
-    dataset: xr.Dataset, stack: "Stack", ruler: xr.Dataset | None, pair: tuple[int, ...]
+    numbers: Numbers, stack: "Stack", ruler: Mapping[Any, Any] | None, pair: tuple[int, ...]
 ) -> list[str]:
     """Return the verdict on one architecture, a sentence or two each.
 
     Parameters
     ----------
-    dataset
-        With the variables of `ropeleak.observables`.
+    numbers
+        Of the architecture.
     ruler
         ``combined``, ``linear`` and ``norm`` over ``depth`` for the two positions of ``pair``.
     pair
         The positions to speak of; the last one is the beacon's.
     """
     words = [
-        mask(dataset, stack),
-        residual(dataset) if stack.context >= SHORTEST else "",
-        beacon(dataset, stack, pair),
+        mask(numbers, stack),
+        residual(numbers) if stack.context >= SHORTEST else "",
+        beacon(numbers, stack, pair),
         apart(ruler, pair),
-        reach(dataset, stack),
+        reach(numbers, stack),
     ]
     return [sentence for sentence in words if sentence]
 
 
-def mask(dataset: xr.Dataset, stack: "Stack") -> str:
+def mask(numbers: Numbers, stack: "Stack") -> str:
     """Return what the softmax denominator leaks, and in which blocks."""
-    leak = _values(dataset, "leak_mask")
-    where = "In these weights" if dataset.attrs.get("method") == GIVEN else "At initialisation"
+    leak = _values(numbers, "leak_mask")
+    where = "In these weights" if numbers.attrs.get("method") == GIVEN else "At initialisation"
     if all(attention.softmax.kind == "sigmoid" for attention in stack.attention):
         return (
             f"{where}, the mask shifts no log-attention: sigmoid attention has no softmax"
@@ -92,9 +92,9 @@ def mask(dataset: xr.Dataset, stack: "Stack") -> str:
     )
 
 
-def residual(dataset: xr.Dataset) -> str:
+def residual(numbers: Numbers) -> str:
     """Return what the residual stream leaks into the scores, against the mask."""
-    leak, masked = _values(dataset, "leak_residual"), _values(dataset, "leak_mask")
+    leak, masked = _values(numbers, "leak_residual"), _values(numbers, "leak_mask")
     if not np.isfinite(leak).any():
         return ""
     top = int(np.nanargmax(leak))
@@ -115,17 +115,17 @@ def residual(dataset: xr.Dataset) -> str:
     return f"{text}: it is the larger hole in {int(larger.sum())} of {leak.size} blocks."
 
 
-def beacon(dataset: xr.Dataset, stack: "Stack", pair: tuple[int, ...]) -> str:
+def beacon(numbers: Numbers, stack: "Stack", pair: tuple[int, ...]) -> str:
     """Return how much of a token's activation is the fingerprint of the token at position 0."""
-    strength = dataset["beacon"]
-    if float(np.nanmax(np.abs(np.nan_to_num(strength.values)))) < NOTHING:
+    strength = _values(numbers, "beacon")
+    if float(np.nanmax(np.abs(np.nan_to_num(strength)))) < NOTHING:
         reason = "" if stack.bos.is_constant else ", which is ordinary content, new in every input"
         return f"No token carries a fingerprint of position 0{reason}."
     if not pair:
         return ""
     position = pair[-1]
-    last = float(at_position(strength.isel(depth=-1), position))
-    if "reach" in dataset and float(dataset["reach"].isel(depth=-1)) < position:
+    last = float(numbers.at("beacon", position)[-1])
+    if "reach" in numbers.variables and _values(numbers, "reach")[-1] < position:
         return f"BOS's fingerprint does not reach position {position}, even in the last block."
     share = percent(max(last, NOTHING))
     return (
@@ -134,11 +134,11 @@ def beacon(dataset: xr.Dataset, stack: "Stack", pair: tuple[int, ...]) -> str:
     )
 
 
-def apart(ruler: xr.Dataset | None, pair: tuple[int, ...]) -> str:
+def apart(ruler: Mapping[Any, Any] | None, pair: tuple[int, ...]) -> str:
     """Return whether the same token at two positions can be told apart after the last block."""
     if ruler is None:
         return ""
-    d, linear, norm = (float(ruler[name].isel(depth=-1)) for name in ("combined", "linear", "norm"))
+    d, linear, norm = (float(ruler[name][-1]) for name in ("combined", "linear", "norm"))
     if not np.isfinite(d):
         return ""
     head = f"The same token at positions {pair[0]} and {pair[1]}"
@@ -155,11 +155,11 @@ def apart(ruler: xr.Dataset | None, pair: tuple[int, ...]) -> str:
     )
 
 
-def reach(dataset: xr.Dataset, stack: "Stack") -> str:
+def reach(numbers: Numbers, stack: "Stack") -> str:
     """Return how far position 0 reaches, where that is not to the end of the context."""
-    if "reach" not in dataset:
+    if "reach" not in numbers.variables:
         return ""
-    last = float(dataset["reach"].isel(depth=-1))
+    last = float(_values(numbers, "reach")[-1])
     if not last < stack.context - 1:
         return ""
     text = f"Position 0 reaches no further than position {last:.0f} of {stack.context - 1}"
@@ -173,15 +173,15 @@ def spread_words(stack: "Stack") -> str:
     return " and ".join(dict.fromkeys(keys_seen(attention) for attention in stack.attention))
 
 
-def leak_range(dataset: xr.Dataset, name: str) -> str:
+def leak_range(numbers: Numbers, name: str) -> str:
     """Return a leak over the blocks: ``0.48``, or ``0.03 to 0.48``."""
-    values = _values(dataset, name)
+    values = _values(numbers, name)
     finite = values[np.isfinite(values)]
     return spread(finite.tolist()) if finite.size else "-"
 
 
-def _values(dataset: xr.Dataset, name: str) -> NDArray[np.float64]:
-    return np.asarray(dataset[name].values, dtype=np.float64)
+def _values(numbers: Numbers, name: str) -> NDArray[np.float64]:
+    return np.asarray(numbers.variables[name], dtype=np.float64)
 
 
 def _alike(values: NDArray[np.float64]) -> bool:

@@ -58,7 +58,12 @@ BOS_CONSTANT, BOS_ORDINARY, BOS_ZERO, BOS_MEAN = _codes(4)
 
 FAST = {"contract", "nsz", "arcp"}
 """No reassociation: it would fold the range reduction of `exp` away."""
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": FAST, "error_model": "numpy"}
+OPTIONS: dict[str, Any] = {
+    "cache": True, "nogil": True, "fastmath": FAST, "error_model": "numpy",
+    "no_cfunc_wrapper": True,
+}  # fmt: skip
+PART = {**OPTIONS, "no_cpython_wrapper": True}
+"""Options of what only kernels call: what unpacks arguments from Python takes long to compile."""
 
 TINY = 1e-30
 LOWEST = -1e30
@@ -341,14 +346,14 @@ _MIX1, _MIX2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _S27, _S30, _S31 = (np.uint64(n) for n in (27, 30, 31))
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _mix(z):
     z = (z ^ (z >> _S30)) * _MIX1
     z = (z ^ (z >> _S27)) * _MIX2
     return z ^ (z >> _S31)
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _branch(key, part):
     return _mix((key ^ np.uint64(part)) + _GOLDEN)
 
@@ -608,7 +613,7 @@ _tile_1x1 = _make_tile(1, 1)
 _tile_causal = _make_tile(TILE, 4, stages=4)
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _multiply_columns(a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, rows, vectors, depth, add):
     """``C (+)= A B`` on up to four vectors of columns, from given starts with given strides."""
     for r in range(0, rows - rows % TILE, TILE):
@@ -632,7 +637,7 @@ def _multiply_columns(a, a0, a_row, a_k, b, b0, b_row, c, c0, c_row, rows, vecto
             _tile_1x1(a, x, a_row, a_k, b, b0 + y, b_row, c, z + y, c_row, depth, depth, add)
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _matrix(rows, columns, like):
     """Return an empty (rows, columns) array that starts on a cache line."""
     flat = np.empty(rows * columns + 64 // like.itemsize, like.dtype)
@@ -728,7 +733,7 @@ def _make_normaliser(centred: bool) -> Any:
 _rms_column, _layer_column = _make_normaliser(False), _make_normaliser(True)
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def normalise(x, out, width, kind, eps):
     """``out = N(x)`` for every position: shapes (d, ld)."""
     d, ld = x.shape
@@ -739,14 +744,14 @@ def normalise(x, out, width, kind, eps):
             _rms_column(x, start, ld, d, eps, out)
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _copy(x, out):
     for f in range(x.shape[0]):
         for i in range(x.shape[1]):
             out[f, i] = x[f, i]
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _add_scaled(x, y, factor, width):
     scale = x.dtype.type(factor)
     for f in range(x.shape[0]):
@@ -754,14 +759,14 @@ def _add_scaled(x, y, factor, width):
             x[f, i] += scale * y[f, i]
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _multiply(x, factor, width):
     for f in range(x.shape[0]):
         for i in range(width):
             x[f, i] *= factor[i]
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _gain(x, gain, width):
     """Multiply every feature by its own factor; ``gain`` (d,) may be empty."""
     if gain.size > 0:
@@ -770,7 +775,7 @@ def _gain(x, gain, width):
                 x[f, i] *= gain[f]
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _shift(x, bias, width):
     """Add a number of its own to every feature; ``bias`` (d,) may be empty."""
     if bias.size > 0:
@@ -779,7 +784,7 @@ def _shift(x, bias, width):
                 x[f, i] += bias[f]
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _rotate(x, out, pairs, cos, sin, width):
     """Turn pairs of features: ``pairs`` (P, 2), ``cos`` and ``sin`` (P, width)."""
     for p in range(pairs.shape[0]):
@@ -795,7 +800,7 @@ def _rotate(x, out, pairs, cos, sin, width):
 # One head
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _scores(q, k, low, high, i0, vectors, rows, out, row):
     """Write ``k_jᵀ q_i`` of keys ``low..high`` to the rows of ``out`` from ``row`` on.
 
@@ -817,7 +822,7 @@ def _scores(q, k, low, high, i0, vectors, rows, out, row):
             )  # fmt: skip
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _average(p, row, v, low, depth, needed, out, i0, vectors, add):
     """``out_i (+)= Σ_j v_j p_ji`` over ``depth`` keys from ``low``.
 
@@ -967,7 +972,7 @@ def _gather_column(
     return signature, _per_column(_write_band)
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _weigh_sigmoid(s, row, count, j, i0, lane, rows):
     """``s_ji = sigmoid(s_ji + bias_i)`` where query ``i`` sees key ``j``, else 0."""
     zero, one = s.dtype.type(0), s.dtype.type(1)
@@ -978,14 +983,14 @@ def _weigh_sigmoid(s, row, count, j, i0, lane, rows):
             s[row + r, i] = p if (i >= low) & (i < high) else zero
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _cap(s, cap, factor):
     """``s = cap tanh(s / cap) factor``."""
     for i in range(s.size):
         s[i] = cap * _tanh(s[i] / cap) * factor[i]
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _keep(s, row, count, factor, kept, j, i0, first, last):
     """Write ``factor_i s_ji`` of a block of queries from ``i0`` on, and of keys from ``j`` on.
 
@@ -997,7 +1002,7 @@ def _keep(s, row, count, factor, kept, j, i0, first, last):
             kept[j + r, i0 + i] = factor[i] * s[row + r, i] if known else 0
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _attend(q, turned, k, v, out, layer, rows, logit, band, total, kept, room):
     """Attention of one head on one content: writes ``out`` and what ``room`` gathers of it.
 
@@ -1047,10 +1052,12 @@ def _attend(q, turned, k, v, out, layer, rows, logit, band, total, kept, room):
             for r in range(n_rows):
                 _cap(s[r, : vectors * LANES], cap, rows.factor[i0 : i0 + vectors * LANES])
         if kept.shape[1] > 0:
-            squares.fill(1)
+            for i in range(WIDTH):
+                squares[i] = 1
             _keep(s, ZERO, sinks, squares, kept[0], ZERO, i0, rows.from_query, rows.to_query)
             _keep(s, sinks, high - low, squares, kept[0], low, i0, rows.from_query, rows.to_query)
-            squares.fill(0)
+            for i in range(WIDTH):
+                squares[i] = 0
         for column in range(vectors):
             lane = column * LANES
             i = i0 + lane
@@ -1080,7 +1087,8 @@ def _attend(q, turned, k, v, out, layer, rows, logit, band, total, kept, room):
                 else:
                     _weigh_sigmoid(s, r, n, j, i0, lane, rows)
         if layer.softmax == SIGMOID:
-            z.fill(1)
+            for i in range(WIDTH):
+                z[i] = 1
         if sinks > 0:
             _average(s, ZERO, v, ZERO, sinks, sinks, out, i0, vectors, ZERO)
         needed = i0 - low + LANES if layer.causal else high - low
@@ -1167,7 +1175,7 @@ def add_projection_squares(u, weights, vectors, q, k, squares, width):
                     squares[kind, content, i] += float(out[f, i]) * out[f, i]
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _project(u, source, layer, weights, vectors, q, k, v, width):
     """Write the queries of a group, its keys and its values for one content."""
     wq, wk, wv, _ = weights
@@ -1185,7 +1193,7 @@ def _project(u, source, layer, weights, vectors, q, k, v, width):
     _shift(v, vectors.value, width)
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _turn(x, size, layer, rows, inverse, gain, width):
     """Normalise every head where the layer does, and rotate it."""
     if layer.qk_norm == QK_PROJECTION:
@@ -1202,29 +1210,30 @@ def _turn(x, size, layer, rows, inverse, gain, width):
 
 
 @njit(**OPTIONS)
-def _point_at_sink(u, layer, rows, group, wk, gain, inverse, k, out, width):
-    """Write the bias of a head's queries: along the key of the BOS that ``u`` (d, ld) starts with.
+def point_at_sink(sizes, layer, rows, group, u, wk, gain, inverse, k, out):
+    """Write the bias of a group's queries: along the key of the BOS that it is made from.
 
-    Only the first positions of ``k`` are used, to work in.
+    Parameters as of `attend_group`; ``wk`` and ``gain`` are the keys', ``k`` is memory to work in,
+    and the bias is ``out`` (size, ld).
     """
-    size = out.shape[0]
-    if wk.size > 0:
-        gemm(wk, u, k, LANES, ZERO)
+    size, few = out.shape[0], np.int64(LANES)
+    if sizes.parameter_free:
+        _copy(u[sizes.reference, group * size : (group + 1) * size], k)
     else:
-        _copy(u[group * size : (group + 1) * size, :LANES], k)
-    _turn(k, size, layer, rows, inverse, gain, LANES)
+        gemm(wk, u[sizes.reference], k, few, ZERO)
+    _turn(k, size, layer, rows, inverse[1, sizes.reference], gain, few)
     square = 0.0
     for f in range(size):
         if rows.sink[f] != 0:
             square += float(k[f, 0]) ** 2
     for f in range(size):
         bias = float(rows.sink[f]) * k[f, 0] / max(square, TINY)
-        for i in range(width):
+        for i in range(sizes.width):
             out[f, i] = bias
-    _rotate(out, out, rows.pairs, rows.cos, rows.sin, width)
+    _rotate(out, out, rows.pairs, rows.cos, rows.sin, sizes.width)
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _add_to_heads(x, bias, width):
     """Add a bias (size, ld) to every head of ``x`` (heads · size, ld)."""
     for f in range(x.shape[0]):
@@ -1233,7 +1242,7 @@ def _add_to_heads(x, bias, width):
             row[i] += added[i]
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _band_products(log_z, by_query, by_offset, square, context, widest, out, sign):
     """Add centred sums over the band: of ``ln Z`` squared, scores squared, and their product.
 
@@ -1265,7 +1274,7 @@ def _band_products(log_z, by_query, by_offset, square, context, widest, out, sig
     out[2] += sign * cross
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _band_square(total, context, widest):
     """Return the sum of squares over the band of an array (key, query)."""
     square = 0.0
@@ -1367,7 +1376,8 @@ def attend_group(
         The group's matrices, its `Vectors`, its null logits, and the inverse RMS of whole
         projections.
     room
-        Memory to work in: `Room`.
+        Memory to work in: `Room`. Its ``total`` and ``sums`` are 0, and its ``sink`` holds the bias
+        of queries, if the layer has one.
     out
         ``log_z``, ``sink``, ``score`` (of all visible keys) and ``first_score`` (of token 0), each
         (heads, T), to add sums over contents to, and ``leak`` (heads, 3), over pairs of different
@@ -1376,14 +1386,6 @@ def attend_group(
     context, width, size, d_value = sizes.context, sizes.width, layer.size, layer.d_value
     heads = room.total.shape[0]
     q, k, v, mixed = room.q, room.k, room.v, room.mixed
-    room.total.fill(0)
-    room.sums.fill(0)
-    if layer.sink_bias != 0.0:
-        wk = weights[1][:0] if sizes.parameter_free else weights[1]
-        _point_at_sink(
-            u[sizes.reference], layer, rows, group, wk, vectors.key_gain,
-            inverse[1, sizes.reference], k, room.sink, width,
-        )  # fmt: skip
     for content in range(u.shape[0]):
         counted = content < sizes.contents
         band = counted and layer.widest > 0
@@ -1403,7 +1405,9 @@ def attend_group(
                 part = room.turned[start : start + size]
                 _rotate(part, part, rows.pairs, rows.turn_cos, rows.turn_sin, width)
         for head in range(heads):
-            room.by_offset.fill(0)
+            for part in range(TILE):
+                for i in range(room.by_offset.shape[1]):
+                    room.by_offset[part, i] = 0
             first, last = head * size, (head + 1) * size
             kept = room.kept[:, content % sizes.contents, group * heads + head]
             if not counted:
@@ -1447,7 +1451,7 @@ def attend_group(
 # The MLP of a block
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _activate(x, kind, scale, width):
     """Apply an activation in place: ``scale`` multiplies the argument of its sigmoid."""
     one, half, k = x.dtype.type(1), x.dtype.type(0.5), x.dtype.type(scale)
@@ -1490,7 +1494,7 @@ def draw_mlp_weights(sizes, block, number, draw, expert, chunk, up, gate, down):
     fill_normal(stream(seed, draw, STREAM_DOWN, number, part), block.down_std, down)
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _clamp(x, low, high, width):
     for f in range(x.shape[0]):
         for i in range(width):
@@ -1537,7 +1541,7 @@ def router_weights(sizes, block, number, draw, weights):
     fill_normal(stream(sizes.seed, draw, STREAM_ROUTER, number, ZERO), block.up_std, weights)
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _route(logits, i, block, chosen, share):
     """Choose the experts of token ``i`` and what their outputs are multiplied by."""
     for slot in range(block.active):
@@ -1615,7 +1619,7 @@ def scatter_tokens(block, chosen, share, expert, written, y):
 # The stack
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _token_keys(sizes, draw, content, keys):
     """Write the streams of a content's tokens: their own, or those of the words they are."""
     own = _branch(_mix(np.uint64(sizes.seed) + _GOLDEN), draw)
@@ -1629,7 +1633,7 @@ def _token_keys(sizes, draw, content, keys):
             keys[i] = _branch(_branch(words, word), ZERO)
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _embed_content(sizes, draw, content, bos, x):
     """Fill the embeddings of one content (d, ld), with a kind of token at position 0."""
     width, alpha = sizes.width, sizes.alpha
@@ -1646,14 +1650,6 @@ def _embed_content(sizes, draw, content, bos, x):
     if bos in (BOS_ZERO, BOS_MEAN):
         for f in range(sizes.d):
             x[f, 0] = 0
-    if alpha > 0:
-        shared = np.empty(sizes.d)
-        key = stream(sizes.seed, draw, STREAM_SHARED, ZERO, ZERO)
-        fill_normal(key, math.sqrt(sizes.v0 * alpha), shared)
-        start = 1 if bos == BOS_ZERO else 0
-        for f in range(sizes.d):
-            for i in range(start, sizes.context):
-                x[f, i] += shared[f]
     for f in range(sizes.d):
         for i in range(sizes.context, x.shape[1]):
             x[f, i] = 0
@@ -1673,6 +1669,19 @@ def embed(sizes, draw, x):
 
 
 @njit(**OPTIONS)
+def embed_shared(sizes, draw, x):
+    """Add to all tokens of every content (contents, d, ld) what they share."""
+    shared = np.empty(sizes.d)
+    key = stream(sizes.seed, draw, STREAM_SHARED, ZERO, ZERO)
+    fill_normal(key, math.sqrt(sizes.v0 * sizes.alpha), shared)
+    for content in range(x.shape[0]):
+        start = 1 if content < sizes.contents and sizes.bos == BOS_ZERO else 0
+        for f in range(sizes.d):
+            for i in range(start, sizes.context):
+                x[content, f, i] += shared[f]
+
+
+@njit(**OPTIONS)
 def record_diagonals(sizes, x, y, out):
     """Write what two streams (contents, d, ld) have in common at every position, (4, T).
 
@@ -1683,12 +1692,11 @@ def record_diagonals(sizes, x, y, out):
     own, pairs = 1 / (d * counted), 1 / (d * counted * max(counted - 1, 1))
     square, bos, both, total, other = np.empty((5, context))
     for which in range(sizes.sets):
-        square.fill(0)
-        bos.fill(0)
-        both.fill(0)
+        for i in range(context):
+            square[i] = bos[i] = both[i] = 0
         for f in range(d):
-            total.fill(0)
-            other.fill(0)
+            for i in range(context):
+                total[i] = other[i] = 0
             for content in range(which * counted, (which + 1) * counted):
                 left, right = x[content, f], y[content, f]
                 first, second = 0.5 * float(left[0]), 0.5 * float(right[0])
@@ -1879,7 +1887,7 @@ def embed_lanes(sizes, content, x):
         _share_lanes(sizes, keys, x)
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _share_lanes(sizes, keys, x):
     """Add to all tokens of a content what they share: its streams are the last of ``keys``."""
     context, d = sizes.context, sizes.d
@@ -1894,7 +1902,7 @@ def _share_lanes(sizes, keys, x):
                 x[i, f, lane] += shared[f, lane]
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _normalise_lanes(x, out, d, count, kind, eps):
     """``out = N(x)`` over the features of every position and lane (T, d', LANES)."""
     for i in range(count):
@@ -1927,7 +1935,7 @@ def _turn_pair(context, x, a, b, out, cos, sin, at):
     return types.void(x, _N, _N, out, cos, sin, _N), generate
 
 
-@njit(**OPTIONS)
+@njit(**PART)
 def _rotate_lanes(x, out, first, pairs, cos, sin, count):
     """Turn pairs of features of one head, from feature ``first`` on, of every position."""
     row, ld = x.shape[1], cos.shape[1]

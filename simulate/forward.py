@@ -333,6 +333,13 @@ class Forward:
             vectors = place.no_vectors
             if not sizes["parameter_free"]:
                 vectors = source.attention(number, group, place.weights)
+            for sums in (place.room.total, place.room.sums):
+                sums.fill(0)
+            if layer["sink_bias"]:
+                kernels.point_at_sink(
+                    sizes, layer, rows, group, u, place.weights[1], vectors.key_gain,
+                    place.inverse, place.room.k, place.room.sink,
+                )  # fmt: skip
             own = slice(group * heads, (group + 1) * heads)
             kernels.attend_group(
                 sizes, layer, rows, group, u, place.latents, place.weights, vectors,

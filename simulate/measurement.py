@@ -5,15 +5,14 @@ import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from ropeleak.budget import allowed_bytes
 from ropeleak.errors import RopeleakError
-from ropeleak.observables import dataset
+from ropeleak.numbers import Numbers
 from ropeleak.output import check_writable
 from ropeleak.spec import Stack
 
@@ -22,6 +21,9 @@ from .forward import needed_bytes
 from .plan import Plan, make_plan
 from .sampling import available_threads, samples
 from .statistics import Moments
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Floats = NDArray[np.float64]
 Keep = Literal["summary", "full"]
@@ -213,8 +215,18 @@ class Measurement:
         found = self.moments.observables(self._controls)
         return max(float(found[f"{name}_se"].max()) for name in WATCHED)
 
-    def dataset(self) -> xr.Dataset:
+    def dataset(self) -> "xr.Dataset":
         """Return the observables with their standard errors.
+
+        Raises
+        ------
+        RopeleakError
+            If there are fewer than two draws.
+        """
+        return self.numbers().dataset()
+
+    def numbers(self) -> Numbers:
+        """Return what `dataset` holds, as plain arrays.
 
         Raises
         ------
@@ -226,7 +238,7 @@ class Measurement:
                 f"{self.draws} draws give no standard error: let the measurement make two or more"
             )
         values = with_masks(self.moments.observables(self._controls), self.stack)
-        return dataset(
+        return Numbers(
             values, self.stack.n_blocks, np.arange(self.stack.context), self._attributes()
         )
 
@@ -261,7 +273,7 @@ def measure(
     threads: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
-) -> xr.Dataset:
+) -> "xr.Dataset":
     """Return every observable of ``stack``, measured on random weights of its width.
 
     The outer loop draws weights, the inner one runs contents through them. What is squared is

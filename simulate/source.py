@@ -79,6 +79,8 @@ class Drawn:
     def embed(self, x: Array) -> None:
         """Fill the embeddings."""
         kernels.embed(self._sizes, self.draw, x)
+        if self._sizes["alpha"] > 0:
+            kernels.embed_shared(self._sizes, self.draw, x)
 
     def attention(self, block: int, group: int, weights: Matrices) -> kernels.Vectors:
         """Draw the matrices of a group."""

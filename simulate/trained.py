@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ropeleak.budget import allowed_bytes
 from ropeleak.errors import RopeleakError
-from ropeleak.observables import GIVEN, dataset
+from ropeleak.numbers import Numbers
+from ropeleak.observables import GIVEN
 from ropeleak.output import check_writable
 from ropeleak.spec import Stack
 from ropeleak.weights import Files, Source, Weights
@@ -189,8 +190,18 @@ class WeightsMeasurement:
         end = time.monotonic()
         return end + (end - start) / SAVE_SHARE
 
-    def dataset(self) -> xr.Dataset:
+    def dataset(self) -> "xr.Dataset":
         """Return the observables with their standard errors, head by head too.
+
+        Raises
+        ------
+        RopeleakError
+            If there are blocks left.
+        """
+        return self.numbers().dataset()
+
+    def numbers(self) -> Numbers:
+        """Return what `dataset` holds, as plain arrays.
 
         Raises
         ------
@@ -206,7 +217,7 @@ class WeightsMeasurement:
         for sample in self._samples:
             moments.add(sample)
         values = with_masks(moments.observables(controls=False), self.stack)
-        return dataset(
+        return Numbers(
             values, self.stack.n_blocks, np.arange(self.stack.context), self._attributes()
         )
 
@@ -239,7 +250,7 @@ def measure_weights(
     threads: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[int], None] | None = None,
-) -> xr.Dataset:
+) -> "xr.Dataset":
     """Return every observable of given weights, over all heads and head by head.
 
     Parameters

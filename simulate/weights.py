@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from . import _kernels as kernels
 from .plan import Plan
+from .source import Drawn
 
 Array = NDArray[Any]
 
@@ -15,7 +16,7 @@ def embeddings(plan: Plan, draw: int) -> Array:
     """Return what enters the stack (contents, T, d); those without BOS come last."""
     sizes = plan.sizes[0]
     x = np.zeros((plan.inputs, int(sizes["d"]), int(sizes["ld"])), plan.dtype)
-    kernels.embed(sizes, draw, x)
+    Drawn(plan, draw).embed(x)
     return x[:, :, : int(sizes["context"])].transpose(0, 2, 1)
 
 

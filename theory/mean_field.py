@@ -1,13 +1,12 @@
 """The closed mean-field recursion: every observable of a stack, without sampling."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
-from ropeleak.observables import Unlabelled
+from ropeleak.numbers import Numbers
 from ropeleak.spec import Stack
 
 from .band import make_band
@@ -19,6 +18,9 @@ from .reach import reaches
 from .recursion import Snapshot, snapshots
 from .refine import refine
 from .together import Some, Stacks, together
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Array = NDArray[np.float64]
 
@@ -38,7 +40,7 @@ def predict(
     keep: Keep = "summary",
     positions: Positions = "auto",
     progress: Callable[[int], None] | None = None,
-) -> xr.Dataset:
+) -> "xr.Dataset":
     """Return every observable of ``stack`` by the closed mean-field recursion.
 
     Parameters
@@ -88,8 +90,8 @@ def predict(
 
 
 def predict_many(
-    stacks: Sequence[Stack], positions: Positions, alone: Callable[[Stack], xr.Dataset]
-) -> list[Unlabelled]:
+    stacks: Sequence[Stack], positions: Positions, alone: Callable[[Stack], "xr.Dataset"]
+) -> list[Numbers]:
     """Return what `predict` does for each of some stacks; those of one kind run together.
 
     Parameters
@@ -105,11 +107,11 @@ def predict_many(
         As `predict`, if any of the stacks cannot be predicted.
     """
     grids = [choose_grid(stack, positions) for stack in stacks]
-    found: dict[int, Unlabelled] = {}
+    found: dict[int, Numbers] = {}
     for places, of_kind in together(stacks, grids):
         grid = grids[places[0]]
         if not of_kind or (positions == "dense" and not grid.is_dense):
-            found.update((place, Unlabelled.of(alone(stacks[place]))) for place in places)
+            found.update((place, Numbers.of(alone(stacks[place]))) for place in places)
             continue
         check_memory(stacks[places[0]], grid, "summary")
         some = Stacks(stacks[place] for place in places)
@@ -162,12 +164,12 @@ def _observables(
     return record.arrays(), largest
 
 
-def _finished(stack: Stack, values: dict[str, Array], grid: Grid, largest: Array) -> Unlabelled:
+def _finished(stack: Stack, values: dict[str, Array], grid: Grid, largest: Array) -> Numbers:
     values = {**values, "reach": np.array(reaches(stack), dtype=float)}
     beyond = grid.nodes[None, :] > values["reach"][:, None]
     values["beacon"] = np.where(beyond, 0.0, values["beacon"])
     attrs = attributes(stack, float(largest), grid.name)
-    return Unlabelled(values, stack.n_blocks, grid.nodes, attrs)
+    return Numbers(values, stack.n_blocks, grid.nodes, attrs)
 
 
 def choose_grid(stack: Stack, positions: Positions, extra: tuple[int, ...] = ()) -> Grid:

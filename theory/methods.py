@@ -8,7 +8,7 @@ from typing import Any, Literal, cast, get_args
 import xarray as xr
 
 from ropeleak.errors import RopeleakError
-from ropeleak.observables import Unlabelled
+from ropeleak.numbers import Numbers
 from ropeleak.spec import Stack
 
 from .grid import Positions
@@ -60,7 +60,7 @@ def predictor(
     return predict
 
 
-def predict_many(stacks: Sequence[Stack], positions: Positions) -> list[Unlabelled]:
+def predict_many(stacks: Sequence[Stack], positions: Positions) -> list[Numbers]:
     """Return the closed recursion's prediction of each of some stacks.
 
     Stacks that differ in their initial weights or in how fast RoPE turns run together, which takes

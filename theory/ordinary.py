@@ -5,11 +5,14 @@ content. A zero vector or a mean embedding has not: ``Q∅`` then takes a recurs
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from ropeleak.spec import Stack
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _TINY = 1e-300
 
@@ -20,8 +23,8 @@ COMMON = {"q_diag": "q_common", "q_diag_se": "q_common_se", "Q": "Q_common", "Q_
 
 
 def with_own_common(
-    stack: Stack, found: xr.Dataset, predict: Callable[[Stack], xr.Dataset]
-) -> xr.Dataset:
+    stack: Stack, found: "xr.Dataset", predict: "Callable[[Stack], xr.Dataset]"
+) -> "xr.Dataset":
     """Return a prediction whose ``Q∅`` is that of the same stack with content at position 0.
 
     Parameters

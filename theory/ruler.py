@@ -6,8 +6,9 @@ and the norm cue ``|ln K_ii/K_i'i'| / √ψ'(d/2)``, which is ``√(d/2) |ln K_i
 widths: the theorems ``ruler-linear`` and ``ruler-norm``.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from ropeleak.errors import RopeleakError
@@ -20,10 +21,20 @@ from .memory import check_memory
 from .recursion import initial_state, run
 from .state import OtherContent, State
 
+if TYPE_CHECKING:
+    import xarray as xr
+
 Array = NDArray[np.float64]
 
 
-def ruler(stack: Stack, i: int, i2: int) -> xr.Dataset:
+CUES = {
+    "linear": "d′ of a linear readout",
+    "norm": "d′ of the norm",
+    "combined": "d′ of both cues",
+}
+
+
+def ruler(stack: Stack, i: int, i2: int) -> "xr.Dataset":
     """Return the discriminability d′ between the same token at ``i`` and at ``i2``.
 
     Parameters
@@ -43,6 +54,11 @@ def ruler(stack: Stack, i: int, i2: int) -> xr.Dataset:
     RopeleakError
         If a position is outside the context.
     """
+    return labelled(cues(stack, i, i2), i, i2)
+
+
+def cues(stack: Stack, i: int, i2: int) -> dict[str, Array]:
+    """Return the variables of `ruler` as plain arrays (L+1,)."""
     for position in (i, i2):
         if not 0 <= position < stack.context:
             raise RopeleakError(
@@ -71,7 +87,8 @@ def ruler(stack: Stack, i: int, i2: int) -> xr.Dataset:
             else 0.0
         )
         norm.append(float(ruler_norm(stack.d_model, k[0], k[1])))
-    return _dataset(np.array(linear), np.array(norm), i, i2)
+    found = np.array([linear, norm, np.hypot(linear, norm)])
+    return dict(zip(CUES, found, strict=True))
 
 
 def conditioned_state(stack: Stack, grid: Grid, first: int, second: int) -> State:
@@ -94,17 +111,15 @@ def conditioned_state(stack: Stack, grid: Grid, first: int, second: int) -> Stat
     return State(plain.same, other)
 
 
-def _dataset(linear: Array, norm: Array, i: int, i2: int) -> xr.Dataset:
-    rows = {
-        "linear": (linear, "d′ of a linear readout"),
-        "norm": (norm, "d′ of the norm"),
-        "combined": (np.hypot(linear, norm), "d′ of both cues"),
-    }
+def labelled(found: dict[str, Array], i: int, i2: int) -> "xr.Dataset":
+    """Return `cues` as a dataset."""
+    import xarray as xr
+
     return xr.Dataset(
         {
-            name: ("depth", values, {"units": "standard deviations", "long_name": text})
-            for name, (values, text) in rows.items()
+            name: ("depth", values, {"units": "standard deviations", "long_name": CUES[name]})
+            for name, values in found.items()
         },
-        {"depth": np.arange(linear.size)},
+        {"depth": np.arange(found["linear"].size)},
         {"i": i, "i2": i2},
     )

@@ -87,7 +87,7 @@ def _by_block(predicted: "Result", measured: "Result") -> RenderableType:
         header for name in shown for header in (f"{WORDS[name]}:\ntheory", "\nmeasured", "\nz")
     ]
     table = _table("block", *headers)
-    for block in representative_blocks(data, ROWS):
+    for block in representative_blocks(data["leak_mask"].values, ROWS):
         cells = [str(block)]
         for name in shown:
             at = {"block": block}

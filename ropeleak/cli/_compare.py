@@ -131,7 +131,7 @@ def _rms(name: str) -> Callable[["Result"], float]:
 
 
 def _range(name: str) -> Callable[["Result"], str]:
-    return lambda result: leak_range(result.dataset, name)
+    return lambda result: leak_range(result.numbers, name)
 
 
 def _last(result: "Result", name: str, position: int) -> float:

@@ -125,7 +125,7 @@ def run(stack: "Stack", label: str, wanted: Wanted) -> Measured:
         stopped = _how_to_go_on(measurement, wanted.checkpoint)
         if measurement.draws < 2:
             raise
-    return Measured(Result(measurement.dataset()), stopped)
+    return Measured(Result(measurement.numbers()), stopped)
 
 
 def run_weights(stack: "Stack", label: str, wanted: WantedOfWeights) -> Measured:
@@ -165,7 +165,7 @@ def run_weights(stack: "Stack", label: str, wanted: WantedOfWeights) -> Measured
                 on = f"the same command goes on from {wanted.checkpoint}"
             typer.echo(f"{words}: {on}.", err=True)
             raise
-    return Measured(Result(measurement.dataset()), None)
+    return Measured(Result(measurement.numbers()), None)
 
 
 def count_of(text: str | None, default: int) -> int:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ropeleak.describe import numbers, percent, sig
-from ropeleak.selection import at_position, pair_of_positions
+from ropeleak.observables import dims
+from ropeleak.selection import pair_of_positions
 
 if TYPE_CHECKING:
     from ropeleak.results import Result
@@ -113,29 +114,28 @@ def block_table(result: "Result", max_rows: int | None) -> RenderableType:
     """Return the table of leaks by block, with the state at the position that reports name."""
     pair = pair_of_positions(result.stack.context)
     at = pair[-1:]
-    frame = result.table(max_rows=max_rows, positions=at)
+    columns = result.columns(max_rows, at)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1))
     for name in ("block", "keys"):
         table.add_column(name, justify="right" if name == "block" else "left", vertical="bottom")
     headers = ["mask", "residual", "total"]
     words = {"beacon": "BOS share", "k_diag": "variance", "sink_excess": "sink x n"}
-    headers += [f"{words[c.split('[')[0]]}\nat {at[0]}" for c in frame.columns if "[" in c]
+    headers += [f"{words[c.split('[')[0]]}\nat {at[0]}" for c in columns if "[" in c]
     for header in headers:
         table.add_column(header, justify="right", vertical="bottom")
-    for block, row in frame.iterrows():
-        cells = [str(block), row["keys"]]
-        for name in frame.columns[1:]:
-            value = float(row[name])
-            cells.append(percent(value) if name.startswith("beacon") else sig(value))
-        table.add_row(*cells)
-    hidden = result.stack.n_blocks - len(frame)
+    blocks, keys, *values = columns.values()
+    words_of = [percent if name.startswith("beacon") else sig for name in list(columns)[2:]]
+    for block, seen, *row in zip(blocks, keys, *values, strict=True):
+        cells = (words(float(value)) for words, value in zip(words_of, row, strict=True))
+        table.add_row(str(block), seen, *cells)
+    hidden = result.stack.n_blocks - len(blocks)
     words_below = "mask, residual, total: leak in nats RMS"
     if at:
         words_below += "; BOS share and variance after the block; sink x n: attention to token 0"
         words_below += " over uniform attention"
     if hidden:
         words_below += (
-            f". {len(frame)} of {result.stack.n_blocks} blocks: --all-blocks shows the rest"
+            f". {len(blocks)} of {result.stack.n_blocks} blocks: --all-blocks shows the rest"
         )
     return Group(heading("Leak by block"), table, Text(words_below + ".", style="dim"))
 
@@ -153,7 +153,7 @@ def number_table(columns: dict[str, dict[str, str]]) -> RenderableType:
 
 def approximation_words(result: "Result") -> str:
     """Return how the numbers came about and what they leave out, a line each."""
-    attrs = result.dataset.attrs
+    attrs = result.numbers.attrs
     method = f"Method: {attrs.get('method', 'unknown')}, {attrs.get('positions', '?')} positions"
     if "draws" in attrs:
         method += f", {attrs['draws']} draws of weights with {attrs['contents']} contents each"
@@ -171,45 +171,34 @@ def approximation_words(result: "Result") -> str:
 
 def as_data(label: str, result: "Result") -> dict[str, Any]:
     """Return everything that the report says, and more, for `print_json`."""
-    dataset, stack = result.dataset, result.stack
+    numbers, stack = result.numbers, result.stack
+    variables, attrs = numbers.variables, numbers.attrs
     pair = pair_of_positions(stack.context)
-    blocks = {"block": dataset["block"].values.tolist()}
-    blocks |= {
-        name: dataset[name].values.tolist() for name in _with_errors(dataset, BLOCK_VARIABLES)
-    }
+    blocks = {"block": list(range(1, numbers.n_blocks + 1))}
+    blocks |= {name: variables[name].tolist() for name in _with_errors(variables, BLOCK_VARIABLES)}
     shown = sorted({0, *pair, stack.context - 1})
-    names = [name for name in dataset.data_vars if "query" in dataset[name].dims]
-    at = [
-        {"position": i}
-        | {
-            str(name): at_position(dataset[name], i).values.tolist()
-            for name in names
-            if "key" not in dataset[name].dims
-        }
-        for i in shown
-    ]
+    names = [name for name in variables if "query" in dims(name) and "key" not in dims(name)]
+    at = [{"position": i} | {name: numbers.at(name, i).tolist() for name in names} for i in shown]
     data: dict[str, Any] = {
         "label": label,
-        "ropeleak": dataset.attrs.get("ropeleak"),
-        "method": dataset.attrs.get("method"),
-        "positions": dataset.attrs.get("positions"),
+        "ropeleak": attrs.get("ropeleak"),
+        "method": attrs.get("method"),
+        "positions": attrs.get("positions"),
         "verdict": result.verdict().split("\n"),
-        "stack": json.loads(dataset.attrs["stack"]),
+        "stack": json.loads(attrs["stack"]),
         "score_std": [stack.score_std(b) for b in range(stack.n_blocks)],
         "attention_gain": [stack.attention_gain(b) for b in range(stack.n_blocks)],
         "embedding_var": stack.embedding_var,
         "blocks": blocks,
-        "depth": dataset["depth"].values.tolist(),
-        "reach": dataset["reach"].values.tolist() if "reach" in dataset else None,
+        "depth": list(range(numbers.n_blocks + 1)),
+        "reach": variables["reach"].tolist() if "reach" in variables else None,
         "at_position": at,
         "ruler": None,
         "approximations": result.approximations,
     }
     if len(pair) == 2 and not result.is_given:
-        ruler = result.ruler(*pair)
-        data["ruler"] = {"positions": list(pair)} | {
-            name: ruler[name].values.tolist() for name in ("linear", "norm", "combined")
-        }
+        cues = {name: values.tolist() for name, values in result.cues(*pair).items()}
+        data["ruler"] = {"positions": list(pair)} | cues
     return data
 
 
@@ -218,8 +207,8 @@ def print_json(data: Any) -> None:
     print(json.dumps(_finite(data), ensure_ascii=True, allow_nan=False, indent=2))
 
 
-def _with_errors(dataset: Any, names: Sequence[str]) -> list[str]:
-    return [name for base in names for name in (base, f"{base}_se") if name in dataset]
+def _with_errors(variables: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    return [name for base in names for name in (base, f"{base}_se") if name in variables]
 
 
 def _finite(data: Any) -> Any:

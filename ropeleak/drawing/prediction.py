@@ -123,7 +123,7 @@ def draw_log_z(
     given, the first, the last, and those that leak most and least through the mask.
     """
     if blocks is None and "leak_mask" in dataset:
-        blocks = representative_blocks(dataset, 4)
+        blocks = representative_blocks(dataset["leak_mask"].values, 4)
     draw_by_position(ax, dataset, "log_z", label, index, blocks)
     if not any(line.get_gid() == "reference" for line in ax.lines):
         query = np.asarray(dataset["query"].values, dtype=float)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ropeleak.errors import RopeleakError
-from ropeleak.observables import HEADS, OBSERVABLES, Unlabelled
+from ropeleak.numbers import Numbers
+from ropeleak.observables import HEADS, OBSERVABLES
 from ropeleak.selection import between
 from ropeleak.spec.explain import nearest, shorten
 from ropeleak.spec.stack import MAX_BLOCKS, MAX_CONTEXT
@@ -74,7 +75,7 @@ class Labels:
         """Return arrays (count, …) of NaN by name."""
         return {name: np.full((count, *self.shape(name)), np.nan) for name in self.names}
 
-    def fill(self, arrays: Mapping[str, Array], row: int, found: Unlabelled) -> None:
+    def fill(self, arrays: Mapping[str, Array], row: int, found: Numbers) -> None:
         """Set one row of `empty` arrays to what was found for a point.
 
         Between the positions of ``found`` a quantity is interpolated in ``ln(1+i)``; past its last

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ropeleak.errors import RopeleakError
-from ropeleak.observables import Unlabelled
+from ropeleak.numbers import Numbers
 from ropeleak.results import Positions, in_range
 from ropeleak.spec import Stack
 from ropeleak.spec.explain import nearest, shorten
@@ -40,27 +40,27 @@ class Method(NamedTuple):
         Whether several stacks take less time than one after the other.
     """
 
-    run: Callable[..., list[Unlabelled]]
+    run: Callable[..., list[Numbers]]
     options: tuple[str, ...]
     sampled: bool
     together: bool = False
 
 
-def _predict(method: str) -> Callable[..., list[Unlabelled]]:
+def _predict(method: str) -> Callable[..., list[Numbers]]:
     def run(
         stacks: Sequence[Stack], seed: int | None, positions: Positions = "auto", **given: Any
-    ) -> list[Unlabelled]:
+    ) -> list[Numbers]:
         from ropeleak.theory.methods import predictor
 
         predict = predictor(method, seed=seed, **given)
-        return [Unlabelled.of(predict(stack, positions=positions)) for stack in stacks]
+        return [Numbers.of(predict(stack, positions=positions)) for stack in stacks]
 
     return run
 
 
 def _predict_many(
     stacks: Sequence[Stack], seed: None, positions: Positions = MEAN_FIELD_POSITIONS
-) -> list[Unlabelled]:
+) -> list[Numbers]:
     from ropeleak.theory.methods import predict_many
 
     return predict_many(stacks, positions)
@@ -68,12 +68,12 @@ def _predict_many(
 
 def _measure(
     stacks: Sequence[Stack], seed: int, width: int | None = None, **given: Any
-) -> list[Unlabelled]:
+) -> list[Numbers]:
     from ropeleak.simulate import measure
 
     proxies = stacks if width is None else [stack.proxy(width) for stack in stacks]
     # One thread for each point: the points themselves run at the same time.
-    return [Unlabelled.of(measure(stack, seed=seed, threads=1, **given)) for stack in proxies]
+    return [Numbers.of(measure(stack, seed=seed, threads=1, **given)) for stack in proxies]
 
 
 METHODS: dict[str, Method] = {
@@ -116,13 +116,13 @@ class Task:
         text = f"{self.seed}:{point.identity}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
-    def run(self, stack: Stack, point: Point) -> Unlabelled:
+    def run(self, stack: Stack, point: Point) -> Numbers:
         """Return what is found for one point."""
         seed = self.seed_of(point) if self.sampled else None
         with in_range(stack):
             return METHODS[self.method].run([stack], seed, **self.options)[0]
 
-    def run_together(self, stacks: Sequence[Stack]) -> list[Unlabelled] | None:
+    def run_together(self, stacks: Sequence[Stack]) -> list[Numbers] | None:
         """Return what is found for some points, or None if each has to run alone."""
         method = METHODS[self.method]
         if not method.together or len(stacks) < 2:

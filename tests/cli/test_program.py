@@ -74,6 +74,15 @@ def test_models_does_not_load_the_theory() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("arguments", "rarely"), [("", True), ("['models']", False)])
+def test_only_the_program_collects_rarely(arguments: str, rarely: bool) -> None:
+    done = python(
+        "import gc, sys\nfrom ropeleak.cli import COLLECT_AFTER, main\nsys.argv[1:] = ['models']\n"
+        f"main({arguments})\nprint(gc.get_threshold()[0] == COLLECT_AFTER)"
+    )
+    assert done.stdout.splitlines()[-1] == str(rarely), done.stderr
+
+
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in ([], ["--help"], ["-h"]):
         assert main(arguments) == 0

@@ -56,7 +56,7 @@ def test_an_overflow_is_one_sentence(monkeypatch: pytest.MonkeyPatch, result: Re
         return np.exp(np.array([1000.0]))
 
     monkeypatch.setattr("ropeleak.theory.mean_field.predict", overflow)
-    monkeypatch.setattr("ropeleak.theory.ruler.ruler", overflow)
+    monkeypatch.setattr("ropeleak.theory.ruler.cues", overflow)
     with pytest.raises(RopeleakError, match=r"overflow.*score_std=1 and embedding_var=1:"):
         predict(small())
     with pytest.raises(RopeleakError, match="leave the range of floating point"):

@@ -26,19 +26,15 @@ def test_positions_between_the_grid_are_interpolated_in_log_position() -> None:
     assert float(at_position(law[:1], 0)) == 3.0
 
 
-def dataset(leak: list[float]) -> xr.Dataset:
-    return xr.Dataset({"leak_mask": ("block", leak)}, {"block": np.arange(1, len(leak) + 1)})
-
-
 def test_representative_blocks_show_both_kinds() -> None:
     leak = [0.1 if block % 6 else 0.5 for block in range(1, 41)]
-    shown = representative_blocks(dataset(leak), 6)
+    shown = representative_blocks(np.array(leak), 6)
     assert len(shown) <= 6
     assert {shown[0], shown[-1]} == {1, 40}
     assert {leak[block - 1] for block in shown} == {0.1, 0.5}
-    assert representative_blocks(dataset(leak)) == list(range(1, 41))
-    assert representative_blocks(dataset([0.1] * 5), 12) == [1, 2, 3, 4, 5]
-    assert representative_blocks(dataset([float("nan")] * 30), 4) == [1, 11, 20, 30]
+    assert representative_blocks(np.array(leak)) == list(range(1, 41))
+    assert representative_blocks(np.full(5, 0.1), 12) == [1, 2, 3, 4, 5]
+    assert representative_blocks(np.full(30, np.nan), 4) == [1, 11, 20, 30]
 
 
 @pytest.mark.parametrize(

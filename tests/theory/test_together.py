@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ropeleak import Stack
-from ropeleak.observables import Unlabelled
+from ropeleak.numbers import Numbers
 from ropeleak.theory.axes import by_value
 from ropeleak.theory.grid import log_grid
 from ropeleak.theory.methods import predict_many, predictor
@@ -84,5 +84,5 @@ def test_parts_come_back_in_their_order() -> None:
 
 def test_labels_come_off_and_on() -> None:
     expected = predictor("mean-field")(build("causal", 20))
-    found = Unlabelled.of(expected).dataset()
+    found = Numbers.of(expected).dataset()
     assert found.identical(expected)
