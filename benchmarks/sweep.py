@@ -32,7 +32,7 @@ class Case(NamedTuple):
 
 CASES = (
     Case("plain", {}, side=100),
-    Case("gated", {}, side=60),
+    Case("gated", {}, side=100),
     Case("none", {}, side=60),
     Case("none", {}, ".zarr", side=60),
     Case("plain", {"positions": "grid"}),

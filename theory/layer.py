@@ -79,7 +79,15 @@ class Layer:
 
     def shifted_kernel(self, shift: int) -> Array:
         """Return ``κ(i-j-shift)`` on the nodes (G, G)."""
-        return _kernel(self.nodes, self.frequencies, self.share, self.smear, shift)
+        if shift not in self._shifted:
+            found = _kernel(self.nodes, self.frequencies, self.share, self.smear, shift)
+            self._shifted[shift] = found
+        return self._shifted[shift]
+
+    @cached_property
+    def _shifted(self) -> dict[int, Array]:
+        """Kernels that every block of the layer needs again."""
+        return {}
 
 
 def _kernel(

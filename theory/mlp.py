@@ -107,7 +107,9 @@ def _shortened(polynomial: Array, axes: tuple[int, ...]) -> Array:
 
     Those of a stack are small if they are at all of its tokens, which lie along ``axes``.
     """
-    tails = np.cumsum(polynomial[::-1], axis=0)[::-1]
+    tails = polynomial.copy()
+    for k in range(len(tails) - 1, 0, -1):
+        tails[k - 1] += tails[k]
     size = np.abs(tails).max(axis=axes, keepdims=True)
     degree = np.arange(len(polynomial)).reshape(-1, *[1] * (polynomial.ndim - 1))
     least = min(3, len(polynomial)) - 1

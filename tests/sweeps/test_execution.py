@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,16 @@ def unbroken() -> xr.Dataset:
 
 
 def children(pid: int) -> list[int]:
-    """Return the processes that a process has started."""
+    """Return the processes that a process has started; that of Python's own keeps no points."""
     import psutil
 
-    return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    def is_own(process: psutil.Process) -> bool:
+        with suppress(psutil.Error):
+            return "resource_tracker" in " ".join(process.cmdline())
+        return False
+
+    every = psutil.Process(pid).children(recursive=True)
+    return [process.pid for process in every if not is_own(process)]
 
 
 def wait_until(true: Any, seconds: float = 120) -> None:
