@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .axes import diagonal, outer, per_node, times, turned
+from .axes import outer, per_node, times
 from .grid import Grid
 from .layer import Layer
 from .scores import Row, attention_rows
@@ -63,10 +63,10 @@ def _read_by_bias(stack: Some, row: Row, layer: Layer, u: State) -> tuple[Array,
 
 def _same(row: Row, layer: Layer, same: SameContent) -> tuple[SameContent, Array]:
     """Return ``Φ[K]``, its spread left out, and what choosing one key adds (G, G)."""
-    limit = diagonal(same.pairs)
+    limit = np.linalg.diagonal(same.pairs)
     moments, ridge = row.moments, layer.ridge
     held = same.diag - limit
-    between = row.mean @ same.pairs @ turned(row.mean)
+    between = row.mean @ same.pairs @ row.mean.mT
     apart = (between - row.shared(layer, limit)) / np.maximum(1 - row.mass, TINY)
     apart[row.mass > 1 - 1e-9] = 0.0
     own = times(row.mean, same.diag)
@@ -83,7 +83,7 @@ def _same(row: Row, layer: Layer, same: SameContent) -> tuple[SameContent, Array
     ridge_mass = same.near @ ridge.sum
     pairs = outer(moments.row_sum) * (between + row.shared(layer, held + ridge_mass) + together)
 
-    both = diagonal(between)
+    both = np.linalg.diagonal(between)
     distinct = _distinct_keys(row, layer, same, both)
     repeated = np.maximum(moments.row_sum_square - moments.participation, 0.0)
     diag = moments.participation * own + repeated * distinct
@@ -93,7 +93,7 @@ def _same(row: Row, layer: Layer, same: SameContent) -> tuple[SameContent, Array
 
 def _distinct_keys(row: Row, layer: Layer, same: SameContent, both: Array) -> Array:
     """Return the mean of ``K`` over two different keys of one row (G,), from that over any two."""
-    limit = diagonal(same.pairs)
+    limit = np.linalg.diagonal(same.pairs)
     ridge = layer.ridge
     pairs = both - row.repeated(layer, limit - same.near @ ridge.sum)
     pairs += same.near @ ridge.between
@@ -105,7 +105,7 @@ def _near(row: Row, layer: Layer, same: SameContent, between: Array, own: Array)
     ridge = layer.ridge
     if not ridge.beyond.any():
         return np.zeros_like(same.near)
-    limit = diagonal(same.pairs)[..., None]
+    limit = np.linalg.diagonal(same.pairs)[..., None]
     source = same.near.copy()
     source[..., 0] = same.diag - limit[..., 0]
     passed = source @ ridge.spread.T
@@ -136,7 +136,7 @@ def _other(
     size, moments = u.same.diag, row.moments
     if not q.anchors and not q.pairs.any():
         return OtherContent(q.pairs, matrices)
-    mean = row.mean @ q.pairs @ turned(row.mean)
+    mean = row.mean @ q.pairs @ row.mean.mT
     row_sum = outer(moments.row_sum)
     if not q.anchors:
         return OtherContent(row_sum * mean, matrices)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ropeleak.spec import Attention
 
-from .axes import times, turned
+from .axes import times
 from .grid import Grid
 
 Array = NDArray[np.float64]
@@ -64,17 +64,17 @@ class Averaging:
             (G,)
         """
         weighted = excess * mass[..., None, :]
-        to_stop = excess @ turned(self._to_stop * weighted)  # (i, j): keys before the end of j's
+        to_stop = excess @ (self._to_stop * weighted).mT  # (i, j): keys before the end of j's
         later = to_stop
         if self._to_first is not None:
-            later = to_stop - (self._to_first * weighted) @ turned(excess)
+            later = to_stop - (self._to_first * weighted) @ excess.mT
             if self._to_sinks is None:
                 later = np.where(self._touch, later, 0.0)
             else:
-                sinks = (self._to_sinks * weighted) @ turned(excess)
+                sinks = (self._to_sinks * weighted) @ excess.mT
                 apart = np.where(self._early, to_stop, sinks)
                 later = np.where(self._touch, later + sinks, apart)
-        return np.where(self._lower, later, turned(later)) * self._share
+        return np.where(self._lower, later, later.mT) * self._share
 
     def repeated(self, excess: Array, mass: Array) -> Array:
         """Return ``Σ_k a_ik² mass_k`` (G,)."""

@@ -24,11 +24,6 @@ def least(x: Array) -> Array:
     return np.minimum(x[..., :, None], x[..., None, :])
 
 
-def diagonal(matrix: Array) -> Array:
-    """Return the diagonal of matrices (…, G, G), not to be written to."""
-    return np.diagonal(matrix, axis1=-2, axis2=-1)
-
-
 def on_diagonal(x: Array) -> Array:
     """Return the matrices (…, G, G) whose diagonal is ``x``."""
     return np.asarray(x[..., None] * np.eye(x.shape[-1]))
@@ -37,11 +32,6 @@ def on_diagonal(x: Array) -> Array:
 def times(matrix: Array, x: Array) -> Array:
     """Return the product of matrices (…, G, G) and columns (…, G)."""
     return np.asarray((matrix @ x[..., None])[..., 0])
-
-
-def turned(matrix: Array) -> Array:
-    """Return transposed matrices."""
-    return np.asarray(matrix.swapaxes(-1, -2))
 
 
 def by_value(values: NDArray[Any], make: Callable[[int, Any], Array]) -> Array:

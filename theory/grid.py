@@ -46,6 +46,8 @@ RESOLUTIONS = {
     "coarse": Resolution(16, 1.15, 8, 1.2, 10),
 }
 FINE = RESOLUTIONS["grid"]
+DIRECT_DENSE = 512
+"""Longer contexts are refined from the grid when all positions are asked for."""
 WINDOWS_RESOLVED = 16
 """A sliding window is resolved over this many windows."""
 GAP = 4

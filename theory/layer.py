@@ -10,7 +10,6 @@ from ropeleak.spec import Attention, Stack
 from ropeleak.spec.sink import sink_band
 
 from .averaging import Averaging
-from .axes import turned
 from .grid import Grid
 from .together import Some, Stacks, first
 from .vicinity import Ridge, Vicinity
@@ -99,7 +98,7 @@ def _kernel(
         np.concatenate([np.cos(angle) * smear, np.sin(angle) * smear], axis=-1)
         for angle in (query, key)
     )
-    return np.asarray((at_query * np.tile(share, 2)) @ turned(at_key))
+    return np.asarray((at_query * np.tile(share, 2)) @ at_key.mT)
 
 
 def _rotations(stack: Some, attention: Attention) -> tuple[Array, Array]:

@@ -10,7 +10,7 @@ from ropeleak.numbers import Numbers
 from ropeleak.spec import Stack
 
 from .band import make_band
-from .grid import RESOLUTIONS, Grid, Positions, dense_grid, log_grid
+from .grid import DIRECT_DENSE, RESOLUTIONS, Grid, Positions, dense_grid, log_grid
 from .leak import Leaks, widest_offset
 from .memory import check_memory
 from .provenance import attributes
@@ -27,8 +27,6 @@ Array = NDArray[np.float64]
 
 AUTO_DENSE = 160
 """Contexts up to this run on all positions unless told otherwise."""
-DIRECT_DENSE = 512
-"""Longer contexts are refined from the grid when all positions are asked for."""
 Keep = Literal["summary", "full"]
 
 _TINY = 1e-300

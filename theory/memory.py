@@ -6,10 +6,10 @@ from ropeleak.budget import allowed_bytes
 from ropeleak.errors import RopeleakError
 from ropeleak.spec import Stack
 
-from .grid import Grid
+from .grid import DIRECT_DENSE, Grid
 
 _ENTRY = 8.0
-_MATRICES = 45
+_MATRICES = 160
 """Matrices that the recursion holds at once, (G, G) each."""
 _REFINED = 7
 """Matrices that its refinement holds at once, (T, T) each."""
@@ -39,6 +39,9 @@ def check_memory(stack: Stack, grid: Grid, keep: str, *, fine: bool = False) -> 
     if needed <= allowed:
         return
     largest = isqrt(int(max(allowed - coarse, 0.0) / (_ENTRY * matrices)))
+    if fine and largest <= DIRECT_DENSE:  # which is not refined, and takes more
+        kept_matrices = matrices - _REFINED + _MATRICES
+        largest = min(isqrt(int(allowed / (_ENTRY * kept_matrices))), DIRECT_DENSE)
     kept = " with keep='full'" if keep == "full" else ""
     remedy = "positions='grid', " if positions == stack.context else ""
     raise RopeleakError(

@@ -53,6 +53,10 @@ def predictor(
     run = cast("Callable[..., xr.Dataset]", module.predict)
 
     def predict(stack: Stack, **options: Any) -> xr.Dataset:
+        positions = options.get("positions", "auto")
+        if positions not in get_args(Positions):
+            known = ", ".join(get_args(Positions))
+            raise RopeleakError(f"positions={positions!r} is not known: give {known}")
         found = run(stack, **options, **given)
         options["progress"] = None
         return with_own_common(stack, found, lambda other: run(other, **options, **given))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activations import hermite_coefficients
-from .axes import diagonal, outer, per_node
+from .axes import outer, per_node
 from .routing import routing_overlap
 from .state import OtherContent, SameContent, State
 from .together import Some
@@ -269,6 +269,6 @@ def _near(kernel: Kernel, same: SameContent) -> Array:
         return same.near
     polynomial = kernel.own()[..., None]
     size = np.maximum(same.diag, 1e-300)[..., None]
-    smooth = diagonal(same.pairs)[..., None] / size
+    smooth = np.linalg.diagonal(same.pairs)[..., None] / size
     c = np.clip(smooth + same.near / size, -1.0, 1.0)
     return horner(polynomial, c) - horner(polynomial, np.clip(smooth, -1.0, 1.0))

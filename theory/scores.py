@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ropeleak.spec import Attention
 
-from .axes import diagonal, least, on_diagonal, outer, per_node, times, turned
+from .axes import least, on_diagonal, outer, per_node, times
 from .grid import Grid
 from .layer import Layer
 from .sink import Shift, read_sink
@@ -147,7 +147,7 @@ def attention_rows(stack: Some, block: int, layer: Layer, grid: Grid, u: State) 
     if attention.qk_norm != "none":
         factor = 1 / np.sqrt(np.maximum(same.diag + per_node(stack.qk_floor), TINY))
         rotated *= outer(factor)
-    limit = diagonal(rotated)
+    limit = np.linalg.diagonal(rotated)
     size = same.diag * factor**2
     own = np.sqrt(size)
 
@@ -262,14 +262,14 @@ def _shared(layer: Layer, excess: Array, own_share: Array, held: Array) -> Array
     weights = excess * (averaging.mean > 0) / averaging.n_keys[:, None]
     cross = rest[..., None] * weights * (own_share * held)[..., None, :]
     kept = on_diagonal(own_share**2 * held)
-    return np.asarray(outer(rest) * total + cross + turned(cross) + kept)
+    return np.asarray(outer(rest) * total + cross + cross.mT + kept)
 
 
 def _repeated(layer: Layer, excess: Array, own_share: Array, held: Array) -> Array:
     total = layer.averaging.repeated(excess, held)
     if not own_share.any():
         return total
-    rest, own = 1 - own_share, diagonal(excess) / layer.averaging.n_keys
+    rest, own = 1 - own_share, np.linalg.diagonal(excess) / layer.averaging.n_keys
     return np.asarray(rest**2 * total + own_share * (2 * rest * own + own_share) * held)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .axes import diagonal, outer
+from .axes import outer
 
 Array = NDArray[np.float64]
 
@@ -83,7 +83,7 @@ class OtherContent:
     @property
     def diag(self) -> Array:
         """``Q_ii`` (G,)."""
-        return diagonal(self.pairs)
+        return np.linalg.diagonal(self.pairs)
 
     def scaled(self, by: "Factor") -> "OtherContent":
         """Return the kernel of ``factor_i x_i``."""
@@ -149,7 +149,9 @@ class State:
             Its kernel between some pairs of inputs, by name.
         """
         same = replace(
-            self.same, pairs=self.same.pairs + added, diag=self.same.diag + diagonal(added)
+            self.same,
+            pairs=self.same.pairs + added,
+            diag=self.same.diag + np.linalg.diagonal(added),
         )
         return State(
             same,

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from scipy.special import expit, roots_hermitenorm
 
 from .averaging import Averaging
-from .axes import diagonal
 from .layer import Layer
 from .share_table import log_key_shares
 from .softmax import LARGEST_SCORE_STD
@@ -64,7 +63,7 @@ def apart(averaging: Averaging, rotated: Array, size: Array) -> Array:
     """
     n = averaging.n_keys[:, None]
     with_row = averaging.mean @ rotated
-    with_row += (averaging.mean > 0) * ((size - diagonal(rotated))[..., None, :] / n)
+    with_row += (averaging.mean > 0) * ((size - np.linalg.diagonal(rotated))[..., None, :] / n)
     about = size[..., None, :] + np.vecdot(averaging.mean, with_row)[..., None]
     about -= 2 * with_row
     mean = np.vecdot(averaging.mean, about)[..., None]

@@ -1,5 +1,6 @@
 """The grid and the refinement against the recursion on all positions."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from ropeleak import RopeleakError, Stack
 from ropeleak.theory import mean_field
 from ropeleak.theory.grid import Grid, dense_grid, log_grid
 from ropeleak.theory.mean_field import predict
+from ropeleak.theory.memory import _ENTRY, _MATRICES
+from ropeleak.theory.methods import predictor
 
 INIT = {"score_std": 1.0, "attention_gain": 1.0, "embedding_var": 1.0, "std": 0.05}
 STACKS: dict[str, dict[str, Any]] = {
@@ -126,3 +129,20 @@ def test_the_largest_context_named_does_fit(monkeypatch: pytest.MonkeyPatch) -> 
         predict(build("causal", 4000), positions="dense")
     largest = int(str(refusal.value).split("densely is ")[1].split(";")[0])
     assert predict(build("causal", largest), positions="dense").sizes["query"] == largest
+
+
+@pytest.mark.parametrize("name", ["causal", "no norm", "post-norm", "collisions"])
+def test_memory_is_what_the_refusal_reckons_with(name: str) -> None:
+    stack = build(name, 300)
+    predict(stack, positions="dense")  # tables are made once
+    tracemalloc.start()
+    predict(stack, positions="dense")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    reckoned = _ENTRY * _MATRICES * stack.context**2
+    assert 0.3 * reckoned < peak < reckoned
+
+
+def test_unknown_positions_are_refused() -> None:
+    with pytest.raises(RopeleakError, match="positions='fine' is not known: give auto, dense"):
+        predictor("mean-field")(build("causal", 10), positions="fine")
